@@ -1,0 +1,185 @@
+"""What operations return: frozen dataclasses whose field order is the order of JSON keys.
+
+Times are aware datetimes in UTC; a collection is a tuple, sorted by name; nothing is ever
+missing, only `None` or empty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+T = TypeVar("T")
+
+Status = Literal["todo", "in_progress", "completed", "canceled"]
+Priority = Literal["none", "low", "medium", "high", "urgent"]
+
+STATUSES: tuple[Status, ...] = get_args(Status)
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)
+TITLE_LIMIT = 255
+"""The most characters a task's title holds (constraint `tasks_title_length`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person, script or agent that acts on tasks."""
+
+    id: int
+    username: str
+    email: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A named group of tasks."""
+
+    id: int
+    key: str
+    name: str
+    description: str | None
+    owner: str
+    visibility: str
+    wip_limit: int | None
+    archived_at: datetime | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A label, with the number of tasks (outside the trash) that carry it."""
+
+    id: int
+    name: str
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task as everyone sees it. `project` is a key, `owner` and `assignees` are usernames."""
+
+    id: int
+    uid: UUID
+    project: str | None
+    title: str
+    description: str | None
+    status: Status
+    priority: Priority
+    due: datetime | None
+    tags: tuple[str, ...]
+    assignees: tuple[str, ...]
+    owner: str
+    external_ref: str | None
+    parent: int | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    completed_at: datetime | None
+    deleted_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row of history: who did what to which entity, and what changed.
+
+    `old` and `new` hold only the fields that changed; `xid` is the transaction id (`xid8`) that
+    all rows of one transaction share.
+    """
+
+    id: int
+    at: datetime
+    actor: str
+    operation: str
+    entity: str
+    entity_id: int
+    task: int | None
+    version: int | None
+    old: dict[str, Any]
+    new: dict[str, Any]
+    xid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A slice of a longer list. `after` is the cursor of the next slice, `None` on the last."""
+
+    items: tuple[T, ...]
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedTask:
+    """A task as a foreign file tells it, in Concord's words.
+
+    `ref` identifies it within its project from one import to the next. Fields the format does
+    not know stay at their defaults. `line` is where it stands in the file, counted from 1. The
+    fields from `uid` on are known to Concord's own format alone: there `uid` identifies the task
+    wherever it is, and `external_ref` is what it was to the format that it first came from.
+    """
+
+    ref: str
+    title: str
+    line: int
+    description: str | None = None
+    status: Status = "todo"
+    priority: Priority = "none"
+    due: datetime | None = None
+    tags: tuple[str, ...] = ()
+    assignees: tuple[str, ...] = ()
+    owner: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    completed_at: datetime | None = None
+    uid: UUID | None = None
+    id: int | None = None
+    project: str | None = None
+    external_ref: str | None = None
+    parent: int | None = None
+    version: int | None = None
+    deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedRow:
+    """A row of a foreign file that means no task (a tombstone, say), and why."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row of a foreign file that cannot be understood, and why."""
+
+    line: int
+    reason: str
+
+
+ParsedRow = ImportedTask | SkippedRow | BadRow
+
+
+@dataclass(frozen=True, slots=True)
+class ImportConflict:
+    """A task that an import left alone: these fields were changed both there and here."""
+
+    ref: str
+    task: int
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did, in tasks."""
+
+    created: int
+    updated: int
+    unchanged: int
+    skipped: int
+    conflicting: int
+    conflicts: tuple[ImportConflict, ...] = field(default=())
