@@ -1,0 +1,316 @@
+"""Settings: every value Concord can be told, where it came from, and what it may be.
+
+The layers, strongest first: command-line flags, `CONCORD_*` in the environment, `.env` in the
+working directory (only its `CONCORD_*` keys), `.concord.toml` in the working directory or above
+it (only what a foreign checkout may decide: default project and output), `config.toml` in the
+user's configuration directory, defaults.
+
+These are plain dataclasses because they are read before every command: a validation framework
+would cost more than half of what importing the database driver costs, and has no notion of
+provenance.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from concord.errors import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+PREFIX = "CONCORD_"
+PROJECT_FILE = ".concord.toml"
+OUTPUTS = ("auto", "json", "jsonl", "csv", "quiet")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+# libpq hides nothing in its messages: take a password out before a URL or a DSN is shown.
+_URL_PASSWORD = re.compile(r"(?<=://)([^/@?#]*?):[^/?#]*(?=@)|(password\s*=\s*)('[^']*'|[^\s&]+)")
+_DURATION = re.compile(r"(\d{1,9})\s*(ms|s|min|h)?")
+_UNITS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000}
+
+
+def hide_password(url: str) -> str:
+    """Return a connection string that is safe to show."""
+    return _URL_PASSWORD.sub(lambda m: f"{m[1]}:***" if m[1] is not None else f"{m[2]}***", url)
+
+
+def _milliseconds(value: object) -> int:
+    match = _DURATION.fullmatch(str(value).strip())
+    if match is None:
+        raise ValueError("a duration such as 500ms, 10s or 2min (a bare number: milliseconds)")
+    total = int(match[1]) * _UNITS[match[2] or "ms"]
+    if total > 2_147_483_647:
+        raise ValueError("a duration of at most 24 days")
+    return total
+
+
+def _count(value: object) -> int:
+    if not re.fullmatch(r"\d{1,3}", str(value).strip()):
+        raise ValueError("a whole number from 0 to 999")
+    return int(str(value))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError("some text")
+    return value.strip()
+
+
+def _path(value: object) -> Path:
+    return Path(_text(value)).expanduser().absolute()
+
+
+def _url(value: object) -> str:
+    text = _text(value)
+    if not text.startswith(("postgresql://", "postgres://")) and "=" not in text:
+        raise ValueError("a PostgreSQL URL such as postgresql://user@host/database")
+    return text
+
+
+def _one_of(*choices: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if str(value).lower() not in choices:
+            raise ValueError("one of " + ", ".join(choices))
+        return str(value).lower()
+
+    return parse
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: how its text becomes a value, its default as text, and what it means."""
+
+    parse: Callable[[object], Any]
+    default: str | None
+    about: str
+    project_file: bool = False
+    """Whether `.concord.toml` may set it."""
+
+
+SETTINGS: dict[str, Setting] = {
+    "database_url": Setting(_url, None, "PostgreSQL to use; unset: the embedded server"),
+    "user": Setting(_text, None, "who you are; unset: your login name"),
+    "data_dir": Setting(_path, None, "directory of the embedded server"),
+    "project": Setting(_text, None, "default project of `task add`", project_file=True),
+    "output": Setting(_one_of(*OUTPUTS), "auto", "auto, json, jsonl, csv, quiet", True),
+    "log_level": Setting(_one_of(*LOG_LEVELS), "warning", "debug, info, warning, error"),
+    "log_file": Setting(_path, None, "where the JSON log is written"),
+    "connect_timeout": Setting(_milliseconds, "10s", "longest wait for a connection"),
+    "lock_timeout": Setting(_milliseconds, "10s", "longest wait for a lock"),
+    "statement_timeout": Setting(_milliseconds, "30s", "longest run of one statement"),
+    "idle_in_transaction_session_timeout": Setting(
+        _milliseconds, "15s", "longest silence inside a transaction"
+    ),
+    "retries": Setting(_count, "10", "how often a serialization failure or deadlock is retried"),
+}
+"""Setting name → what it is. `CONCORD_` + the name in capitals is its environment variable."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one command, and for each the layer it came from."""
+
+    database_url: str | None
+    user: str
+    data_dir: Path
+    project: str | None
+    output: str
+    log_level: str
+    log_file: Path | None
+    connect_timeout: int
+    lock_timeout: int
+    statement_timeout: int
+    idle_in_transaction_session_timeout: int
+    retries: int
+    provenance: Mapping[str, str]
+
+    @cached_property
+    def embedded(self) -> bool:
+        """Whether the embedded server is meant."""
+        return self.database_url is None
+
+    @cached_property
+    def log_path(self) -> Path:
+        """Where the log is written: `log_file`, else in the platform's directory for logs."""
+        return self.log_file or _platform_directory("user_log_path") / "concord.log"
+
+    def shown(self) -> Iterator[tuple[str, object, str]]:
+        """Yield (name, value fit to be shown, where it came from)."""
+        for field in fields(self):
+            if field.name == "provenance":
+                continue
+            value = getattr(self, field.name)
+            if field.name == "database_url" and value is not None:
+                value = hide_password(value)
+            elif field.name == "log_file":
+                value = self.log_path
+            yield (
+                field.name,
+                str(value) if isinstance(value, Path) else value,
+                self.provenance[field.name],
+            )
+
+
+def load(
+    flags: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> Settings:
+    """Return the settings of this command.
+
+    Raises `Usage` naming the setting and where it came from if a value is no good, or a file
+    cannot be read.
+    """
+    environment = os.environ if environment is None else environment
+    directory = Path.cwd() if directory is None else directory
+    raw: dict[str, tuple[object, str]] = {}
+    for layer in (
+        _from_user_file(environment),
+        _from_project_file(directory),
+        _from_dotenv(directory),
+        _from_environment(environment, "environment"),
+        {name: (value, "command line") for name, value in (flags or {}).items()},
+    ):
+        raw |= layer
+    values: dict[str, Any] = {}
+    provenance: dict[str, str] = {}
+    for name, setting in SETTINGS.items():
+        value, source = raw.get(name, (setting.default, "default"))
+        provenance[name] = source
+        values[name] = None if value is None else _checked(name, setting, value, source)
+    if values["user"] is None:
+        values["user"] = _login_name()
+    if values["data_dir"] is None:
+        values["data_dir"] = default_data_dir()
+    return Settings(**values, provenance=provenance)
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def config_file(environment: Mapping[str, str] | None = None) -> Path:
+    """Return the path of the user's own `config.toml`."""
+    override = (os.environ if environment is None else environment).get("XDG_CONFIG_HOME")
+    base = Path(override) / "concord" if override else _platform_directory("user_config_path")
+    return base / "config.toml"
+
+
+def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]:
+    """Return the `CONCORD_*` variables that mean nothing to Concord: likely typing errors."""
+    environment = os.environ if environment is None else environment
+    known = {variable(name) for name in SETTINGS}
+    return sorted(key for key in environment if key.startswith(PREFIX) and key not in known)
+
+
+def default_data_dir() -> Path:
+    """Return where the embedded server lives unless told otherwise.
+
+    For root a directory below /var/lib, because the server then runs as a system user that
+    cannot look into root's home.
+    """
+    if os.geteuid() == 0:
+        return Path("/var/lib/concord")
+    return _platform_directory("user_data_path")
+
+
+def _platform_directory(kind: str) -> Path:
+    import platformdirs
+
+    return cast(Path, getattr(platformdirs, kind)("concord", appauthor=False))
+
+
+def _login_name() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        # A bare uid in a container has neither LOGNAME nor an entry in the password database.
+        raise Usage(
+            "cannot tell who you are: this system knows no login name",
+            hint="Say it with --as NAME or CONCORD_USER=NAME.",
+        ) from None
+
+
+def _checked(name: str, setting: Setting, value: object, source: str) -> Any:
+    try:
+        return setting.parse(value)
+    except ValueError as error:
+        shown = hide_password(str(value))
+        raise Usage(
+            f"{name} = {shown!r} ({source}) is not {error}",
+            hint=f"{name}: {setting.about}.",
+            setting=name,
+            source=source,
+        ) from None
+
+
+def _from_environment(
+    environment: Mapping[str, str | None], source: str
+) -> dict[str, tuple[object, str]]:
+    return {
+        name: (value, f"{source} {variable(name)}")
+        for name in SETTINGS
+        if (value := environment.get(variable(name)))
+    }
+
+
+def _from_dotenv(directory: Path) -> dict[str, tuple[object, str]]:
+    path = directory / ".env"
+    text = _read(path)
+    if PREFIX not in text:
+        return {}
+    from io import StringIO
+
+    from dotenv import dotenv_values
+
+    return _from_environment(dotenv_values(stream=StringIO(text), interpolate=False), str(path))
+
+
+def _from_project_file(directory: Path) -> dict[str, tuple[object, str]]:
+    for folder in (directory, *directory.parents):
+        path = folder / PROJECT_FILE
+        if path.is_file():
+            return _from_toml(path, {n for n, s in SETTINGS.items() if s.project_file})
+    return {}
+
+
+def _from_user_file(environment: Mapping[str, str]) -> dict[str, tuple[object, str]]:
+    return _from_toml(config_file(environment), set(SETTINGS))
+
+
+def _from_toml(path: Path, allowed: set[str]) -> dict[str, tuple[object, str]]:
+    text = _read(path)
+    if not text:
+        return {}
+    import tomllib
+
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Usage(f"{path} is not valid TOML: {error}", hint="Mend the file.") from None
+    for name in table:
+        if name not in allowed:
+            raise Usage(
+                f"{path}: {name!r} cannot be set here",
+                hint=f"It may set {', '.join(sorted(allowed))}.",
+                setting=name,
+                source=str(path),
+            )
+    return {name: (value, str(path)) for name, value in table.items()}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise Usage(f"cannot read {path}: {error}", hint="Mend or remove the file.") from None
