@@ -1,0 +1,114 @@
+"""Constraint names and the domain errors that their violation means.
+
+The names are those of the migrations. The values of the offending key come from the server's
+detail, which is safe to show but never parsed for a decision.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from concord.errors import ConcordError, Conflict, NotFound, Refused, Usage
+
+
+class _Meaning(NamedTuple):
+    error: type[ConcordError]
+    message: str
+    hint: str
+
+
+_NAME_RULE = "1 to 64 characters without spaces or commas, not a number, not starting with a dash"
+
+CONSTRAINTS: dict[str, _Meaning] = {
+    "users_username_key": _Meaning(
+        Conflict, "a user of that name exists already", "See: concord user list"
+    ),
+    "users_email_key": _Meaning(
+        Conflict, "a user with that e-mail address exists already", "See: concord user list"
+    ),
+    "users_username_check": _Meaning(Usage, "that is no username", f"A username has {_NAME_RULE}."),
+    "users_email_check": _Meaning(
+        Usage, "that is no e-mail address", "It has the form name@example.org."
+    ),
+    "projects_key_key": _Meaning(
+        Conflict, "a project with that key exists already", "See: concord project list"
+    ),
+    "projects_key_check": _Meaning(
+        Usage,
+        "that is no project key",
+        "A key is a letter, then up to 31 letters, digits, dashes or underscores, such as API.",
+    ),
+    "projects_name_length": _Meaning(
+        Usage, "a project's name has 1 to 255 characters", "Choose a shorter name."
+    ),
+    "projects_wip_limit_positive": _Meaning(
+        Usage, "a work-in-progress limit is at least 1", "Give a number from 1 on."
+    ),
+    "projects_owner_id_fkey": _Meaning(
+        Refused,
+        "a project needs its owner: the user still owns projects, or was deleted just now",
+        "Give them to somebody else first: concord project edit KEY --owner NAME",
+    ),
+    "tasks_owner_id_fkey": _Meaning(
+        Refused,
+        "a task needs its owner: the user still owns tasks, or was deleted just now",
+        "Give them to somebody else first: concord task edit ID --owner NAME",
+    ),
+    "tasks_project_id_fkey": _Meaning(
+        Refused,
+        "a task needs its project: it still has tasks, in the trash perhaps, or is gone",
+        "Move them first: concord task move ID --project KEY",
+    ),
+    "tasks_title_length": _Meaning(
+        Usage,
+        "a title has 1 to 255 characters, not only spaces",
+        "Put the rest into the description.",
+    ),
+    "tasks_title_one_line": _Meaning(
+        Usage, "a title is a single line", "Put the rest into the description."
+    ),
+    "tasks_uid_key": _Meaning(
+        Conflict, "a task with that uid exists already", "It was imported before."
+    ),
+    "tasks_project_id_external_ref_key": _Meaning(
+        Conflict,
+        "the project already has a task with that external reference",
+        "Find it with: concord task list --project KEY",
+    ),
+    "tasks_parent_id_fkey": _Meaning(
+        Refused,
+        "a child needs its parent: the task still has children, or the parent is gone",
+        "See: concord task show ID",
+    ),
+    "tasks_parent_not_itself": _Meaning(
+        Refused, "a task cannot be its own parent", "Name another task."
+    ),
+    "tasks_completed_at_check": _Meaning(
+        Usage, "only a completed task has a completion time", "Set the status instead."
+    ),
+    "tags_name_key": _Meaning(
+        Conflict, "a tag of that name exists already", "See: concord tag list"
+    ),
+    "tags_name_check": _Meaning(Usage, "that is no tag", f"A tag has {_NAME_RULE}."),
+    "assignments_user_id_fkey": _Meaning(
+        NotFound, "the user is gone", "Somebody deleted it just now; see: concord user list"
+    ),
+    "task_tags_tag_id_fkey": _Meaning(
+        NotFound, "the tag is gone", "Somebody deleted it just now; see: concord tag list"
+    ),
+    "assignments_task_id_fkey": _Meaning(
+        NotFound, "the task is gone", "Somebody purged it just now."
+    ),
+    "task_tags_task_id_fkey": _Meaning(
+        NotFound, "the task is gone", "Somebody purged it just now."
+    ),
+}
+"""Constraint name → its meaning. A test holds it complete against the schema."""
+
+
+def domain_error(constraint: str | None, detail: str | None) -> ConcordError | None:
+    """Return the domain error for a violated constraint, `None` for an unknown one."""
+    meaning = CONSTRAINTS.get(constraint or "")
+    if meaning is None:
+        return None
+    return meaning.error(meaning.message, hint=meaning.hint, constraint=constraint, detail=detail)

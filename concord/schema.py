@@ -1,0 +1,220 @@
+"""The schema as SQLAlchemy metadata: what migrations are compared with, and nothing else.
+
+Operations never import it. Triggers and functions live in the migrations alone, because
+SQLAlchemy has no words for them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql.base import PGDialect
+
+from concord.models import PRIORITIES, STATUSES
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class Xid8(sa.types.UserDefinedType[str]):
+    """A 64-bit transaction id, which SQLAlchemy does not know by itself."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        """Return the type's name in SQL."""
+        return "xid8"
+
+
+# Reflection finds types by this table, whose declared values are only the dialect's own types.
+cast("dict[str, Any]", PGDialect.ischema_names)["xid8"] = Xid8
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    }
+)
+
+_status = postgresql.ENUM(*STATUSES, name="task_status", metadata=metadata)
+_priority = postgresql.ENUM(*PRIORITIES, name="task_priority", metadata=metadata)
+_visibility = postgresql.ENUM("private", "shared", name="project_visibility", metadata=metadata)
+
+
+def _id() -> sa.Column[int]:
+    return sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True)
+
+
+def _moment(name: str, *, required: bool = False) -> sa.Column[datetime]:
+    return sa.Column(
+        name,
+        sa.DateTime(timezone=True),
+        nullable=not required,
+        server_default=sa.text("now()") if required else None,
+    )
+
+
+def _choice(name: str, choices: postgresql.ENUM, default: str) -> sa.Column[str]:
+    return sa.Column(name, choices, nullable=False, server_default=default)
+
+
+def _reference(
+    name: str, table: str, ondelete: str | None = None, **options: Any
+) -> sa.Column[int]:
+    key = sa.ForeignKey(f"{table}.id", ondelete=ondelete)
+    return sa.Column(name, sa.BigInteger, key, **options)
+
+
+users = sa.Table(
+    "users",
+    metadata,
+    _id(),
+    sa.Column("username", sa.Text, nullable=False),
+    sa.Column("email", sa.Text),
+    _moment("created_at", required=True),
+    # Names of digits only would be taken for task ids on the command line.
+    sa.CheckConstraint(
+        r"username ~ '^[^\s,[:cntrl:]]{1,64}$' AND username !~ '^([0-9]+|-.*)$'",
+        name="username_check",
+    ),
+    sa.CheckConstraint(
+        r"email ~ '^[^\s@[:cntrl:]]+@[^\s@[:cntrl:]]+$' AND length(email) <= 254",
+        name="email_check",
+    ),
+)
+sa.Index("users_username_key", sa.func.lower(users.c.username), unique=True)
+sa.Index("users_email_key", sa.func.lower(users.c.email), unique=True)
+
+projects = sa.Table(
+    "projects",
+    metadata,
+    _id(),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("description", sa.Text),
+    _reference("owner_id", "users", nullable=False, index=True),
+    _choice("visibility", _visibility, "shared"),
+    sa.Column("wip_limit", sa.Integer),
+    _moment("archived_at"),
+    sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+    _moment("created_at", required=True),
+    _moment("updated_at", required=True),
+    sa.UniqueConstraint("key"),
+    sa.CheckConstraint("key ~ '^[A-Z][A-Z0-9_-]{0,31}$'", name="key_check"),
+    sa.CheckConstraint("length(name) BETWEEN 1 AND 255", name="name_length"),
+    sa.CheckConstraint("wip_limit > 0", name="wip_limit_positive"),
+)
+
+tasks = sa.Table(
+    "tasks",
+    metadata,
+    _id(),
+    sa.Column("uid", sa.Uuid, nullable=False, server_default=sa.text("gen_random_uuid()")),
+    _reference("project_id", "projects"),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("description", sa.Text),
+    _choice("status", _status, "todo"),
+    _choice("priority", _priority, "none"),
+    _moment("due"),
+    _reference("owner_id", "users", nullable=False, index=True),
+    sa.Column("external_ref", sa.Text),
+    _reference("parent_id", "tasks", index=True),
+    sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+    _moment("created_at", required=True),
+    _moment("updated_at", required=True),
+    _moment("completed_at"),
+    _moment("deleted_at"),
+    sa.UniqueConstraint("uid"),
+    # An import finds its tasks again by this; those in an inbox (no project) have no such key.
+    sa.UniqueConstraint("project_id", "external_ref"),
+    sa.CheckConstraint(r"length(title) BETWEEN 1 AND 255 AND title ~ '\S'", name="title_length"),
+    sa.CheckConstraint(r"title !~ '[\n\r]'", name="title_one_line"),
+    sa.CheckConstraint("parent_id <> id", name="parent_not_itself"),
+    sa.CheckConstraint(
+        "(status = 'completed') = (completed_at IS NOT NULL)", name="completed_at_check"
+    ),
+)
+sa.Index("tasks_project_id_status_id_idx", tasks.c.project_id, tasks.c.status, tasks.c.id)
+sa.Index("tasks_status_id_idx", tasks.c.status, tasks.c.id)
+sa.Index("tasks_priority_id_idx", tasks.c.priority, tasks.c.id)
+sa.Index("tasks_created_at_id_idx", tasks.c.created_at, tasks.c.id)
+sa.Index("tasks_updated_at_id_idx", tasks.c.updated_at, tasks.c.id)
+sa.Index("tasks_due_id_idx", tasks.c.due, tasks.c.id)
+sa.Index(
+    "tasks_due_order_idx",
+    sa.func.coalesce(tasks.c.due, sa.text("'infinity'::timestamptz")),
+    tasks.c.id,
+)
+sa.Index("tasks_title_id_idx", sa.func.lower(tasks.c.title), tasks.c.id)
+sa.Index("tasks_trash_idx", tasks.c.id, postgresql_where=tasks.c.deleted_at.is_not(None))
+
+tags = sa.Table(
+    "tags",
+    metadata,
+    _id(),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.CheckConstraint(
+        r"name ~ '^[^\s,[:cntrl:]]{1,64}$' AND name !~ '^([0-9]+|-.*)$'", name="name_check"
+    ),
+)
+sa.Index("tags_name_key", sa.func.lower(tags.c.name), unique=True)
+
+task_tags = sa.Table(
+    "task_tags",
+    metadata,
+    _reference("task_id", "tasks", ondelete="CASCADE", primary_key=True),
+    _reference("tag_id", "tags", primary_key=True),
+)
+sa.Index("task_tags_tag_id_task_id_idx", task_tags.c.tag_id, task_tags.c.task_id)
+
+assignments = sa.Table(
+    "assignments",
+    metadata,
+    _reference("task_id", "tasks", ondelete="CASCADE", primary_key=True),
+    _reference("user_id", "users", primary_key=True),
+    _moment("assigned_at", required=True),
+    _reference("assigned_by", "users", ondelete="SET NULL", index=True),
+)
+sa.Index("assignments_user_id_task_id_idx", assignments.c.user_id, assignments.c.task_id)
+
+# What an import last saw of a task in the foreign file: the common ancestor of the three-way
+# comparison that keeps an import from overwriting what was changed here since.
+import_bases = sa.Table(
+    "import_bases",
+    metadata,
+    _reference("task_id", "tasks", ondelete="CASCADE", primary_key=True),
+    sa.Column("format", sa.Text, nullable=False),
+    sa.Column("fields", postgresql.JSONB, nullable=False),
+    _moment("imported_at", required=True),
+)
+
+# Append-only, and without foreign keys, because it outlives what it tells of.
+history = sa.Table(
+    "history",
+    metadata,
+    _id(),
+    sa.Column(
+        "at",
+        sa.DateTime(timezone=True),
+        nullable=False,
+        server_default=sa.text("clock_timestamp()"),
+    ),
+    sa.Column("actor", sa.Text, nullable=False, server_default=sa.text("current_actor()")),
+    sa.Column("operation", sa.Text, nullable=False, server_default=sa.text("current_operation()")),
+    sa.Column("entity", sa.Text, nullable=False),
+    sa.Column("entity_id", sa.BigInteger, nullable=False),
+    sa.Column("task_id", sa.BigInteger),
+    sa.Column("version", sa.Integer),
+    sa.Column("old", postgresql.JSONB, nullable=False),
+    sa.Column("new", postgresql.JSONB, nullable=False),
+    sa.Column("xid", Xid8, nullable=False, server_default=sa.text("pg_current_xact_id()")),
+)
+sa.Index("history_task_id_id_idx", history.c.task_id, history.c.id)
+sa.Index("history_entity_entity_id_id_idx", history.c.entity, history.c.entity_id, history.c.id)
+sa.Index("history_xid_idx", history.c.xid)
+sa.Index("history_actor_id_idx", sa.func.lower(history.c.actor), history.c.id)
