@@ -1,0 +1,87 @@
+"""Bringing a database to the schema of this code, by Alembic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError
+
+from concord import database
+from concord.errors import SchemaMismatch
+
+if TYPE_CHECKING:
+    from concord.settings import Settings
+
+
+def directory() -> Path:
+    """Return the migrations: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).parent
+    shipped = package / "migrations"
+    return shipped if shipped.is_dir() else package.parent / "migrations"
+
+
+def config() -> Config:
+    """Return Alembic's configuration, independent of the working directory."""
+    made = Config()
+    made.set_main_option("script_location", str(directory()).replace("%", "%%"))
+    return made
+
+
+def head() -> str | None:
+    """Return the newest revision among the migrations."""
+    return ScriptDirectory.from_config(config()).get_current_head()
+
+
+def engine(settings: Settings) -> sa.Engine:
+    """Return an SQLAlchemy engine over Concord's own way to connect."""
+
+    def creator() -> database.Connection:
+        connection = database.connect(settings, "init")
+        connection.autocommit = False  # SQLAlchemy begins and commits in the driver's own way
+        return connection
+
+    return sa.create_engine("postgresql+psycopg://", creator=creator, poolclass=sa.NullPool)
+
+
+def upgrade(settings: Settings, *, schema: str | None = None) -> tuple[str | None, str]:
+    """Bring the database to the newest revision and return (revision before, revision now).
+
+    Safe to run by many at once: each run waits for the one before it and finds nothing to do.
+    Raises `SchemaMismatch` if the database is newer than this code, and `ConcordError` for what
+    the server refuses.
+    """
+    try:
+        with engine(settings).connect() as connection:
+            if schema is not None:
+                connection.exec_driver_sql("SELECT set_config('search_path', %s, false)", (schema,))
+                connection.commit()
+            before = revision(connection)
+            made = config()
+            made.attributes["connection"] = connection
+            command.upgrade(made, "head")
+            connection.commit()
+            return before, revision(connection) or ""
+    except CommandError as error:
+        raise SchemaMismatch(
+            "the database has a newer schema than this Concord knows",
+            hint="Upgrade Concord: pip install --upgrade concord-tasks",
+            found=str(error),
+            expected=database.SCHEMA_HEAD,
+        ) from error
+    except DBAPIError as error:
+        cause = error.orig
+        raise (database.translate(cause) if isinstance(cause, psycopg.Error) else error) from error
+
+
+def revision(connection: sa.Connection) -> str | None:
+    """Return the revision of the database behind a connection, `None` if it has no schema."""
+    from alembic.migration import MigrationContext
+
+    return MigrationContext.configure(connection).get_current_revision()

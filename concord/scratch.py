@@ -1,0 +1,40 @@
+"""A scratch database: a schema of its own, built by the real migrations and dropped at the end."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from concord import database, migrate
+from concord.sql import scratch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from concord.settings import Settings
+
+
+@contextmanager
+def scratch_database(
+    settings: Settings, command: str, observe: Callable[[database.Record], None] | None = None
+) -> Generator[database.Database]:
+    """Yield a database that works in a schema of its own, which is dropped afterwards.
+
+    What an earlier process left behind when it was killed is dropped first. The user's own
+    tables are never touched. Raises `ConcordError`.
+    """
+    with database.connect(settings, command) as owner:
+        try:
+            schema = scratch.create(owner)
+        except psycopg.Error as error:
+            raise database.translate(error) from error
+        try:
+            migrate.upgrade(settings, schema=schema)
+            with database.Database(
+                settings, command, observe=observe, schema=schema, newcomer="add"
+            ) as made:
+                yield made
+        finally:
+            scratch.drop(owner, schema)
