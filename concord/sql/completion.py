@@ -1,0 +1,44 @@
+"""Values that a shell offers for completion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, LiteralString
+
+if TYPE_CHECKING:
+    from concord.database import Connection
+
+TASKS: LiteralString = """
+-- complete_tasks: the ones that were touched last
+SELECT id::text, title FROM tasks
+WHERE deleted_at IS NULL AND id::text LIKE %(prefix)s
+ORDER BY updated_at DESC, id DESC LIMIT 50
+"""
+
+PROJECTS: LiteralString = """
+-- complete_projects: open ones by key
+SELECT key, name FROM projects
+WHERE archived_at IS NULL AND key ILIKE %(prefix)s ORDER BY key LIMIT 50
+"""
+
+USERS: LiteralString = """
+-- complete_users: by name
+SELECT username, coalesce(email, '') FROM users
+WHERE username ILIKE %(prefix)s ORDER BY lower(username) LIMIT 50
+"""
+
+TAGS: LiteralString = """
+-- complete_tags: by name
+SELECT name, '' FROM tags WHERE name ILIKE %(prefix)s ORDER BY lower(name) LIMIT 50
+"""
+
+TIMEOUT: LiteralString = "SELECT set_config('statement_timeout', '1000', true)"
+"""A second: later, the answer would only get in the way of typing."""
+
+
+def offers(connection: Connection, query: LiteralString, prefix: str) -> list[tuple[str, str]]:
+    """Return (value, what it is) for a prefix. Raises `psycopg.Error`."""
+    literally = prefix.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    with connection.transaction():
+        connection.execute(TIMEOUT)
+        rows = connection.execute(query, {"prefix": literally + "%"}).fetchall()
+    return [(value, about) for value, about in rows]

@@ -1,0 +1,245 @@
+"""`task list`: filters, order, keyset paging.
+
+A page costs the same wherever it lies: the cursor carries the sort key and id of the last row,
+and the next page starts right behind it, even when rows come and go meanwhile.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from psycopg import sql
+
+from concord.database import Isolation, transaction
+from concord.errors import Usage
+from concord.models import Page, Task
+from concord.sql import projects, tags, users
+from concord.sql.task_rows import COLUMNS, task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from concord.database import Transaction
+    from concord.models import Priority, Status
+
+NONE = "none"
+"""As a project: the inbox. As an assignee: nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What tasks to show: values of one field are alternatives, different fields add up.
+
+    `assigned` asks for tasks with (`True`) or without (`False`) any assignee. Due bounds are
+    exclusive. `trash` shows what was deleted, and only that.
+    """
+
+    projects: Sequence[str] = ()
+    statuses: Sequence[Status] = ()
+    tags: Sequence[str] = ()
+    assignees: Sequence[str] = ()
+    owners: Sequence[str] = ()
+    priorities: Sequence[Priority] = ()
+    due_before: datetime | None = None
+    due_after: datetime | None = None
+    titles: Sequence[str] = ()
+    assigned: bool | None = None
+    trash: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """An order: its SQL key, how a cursor's text compares with it, and its natural direction."""
+
+    key: LiteralString
+    bound: LiteralString
+    descending: bool
+
+
+SORTS: dict[str, Sort] = {
+    "id": Sort("t.id", "%(after_key)s::bigint", False),
+    "priority": Sort("t.priority", "%(after_key)s::task_priority", True),
+    "due": Sort("coalesce(t.due, 'infinity'::timestamptz)", "%(after_key)s::timestamptz", False),
+    "created": Sort("t.created_at", "%(after_key)s::timestamptz", True),
+    "updated": Sort("t.updated_at", "%(after_key)s::timestamptz", True),
+    "title": Sort("lower(t.title)", "lower(%(after_key)s)", False),
+    "status": Sort("t.status", "%(after_key)s::task_status", False),
+}
+"""Name of an order → what it means. A `-` before the name turns it round."""
+
+CONDITIONS: dict[str, LiteralString] = {
+    "projects": """(t.project_id IN (SELECT id FROM projects WHERE key = ANY(%(projects)s))
+        OR (%(inbox)s AND t.project_id IS NULL))""",
+    "statuses": "t.status = ANY(%(statuses)s::task_status[])",
+    "tags": """t.id IN (SELECT x.task_id FROM task_tags x JOIN tags g ON g.id = x.tag_id
+        WHERE lower(g.name) = ANY(%(tags)s))""",
+    "assignees": """(t.id IN (SELECT x.task_id FROM assignments x JOIN users a ON a.id = x.user_id
+        WHERE lower(a.username) = ANY(%(assignees)s))
+        OR (%(nobody)s AND NOT EXISTS (SELECT 1 FROM assignments x WHERE x.task_id = t.id)))""",
+    "owners": "t.owner_id IN (SELECT id FROM users WHERE lower(username) = ANY(%(owners)s))",
+    "priorities": "t.priority = ANY(%(priorities)s::task_priority[])",
+    "due_before": "t.due < %(due_before)s",
+    "due_after": "t.due > %(due_after)s",
+    "titles": "t.title ILIKE ANY(%(titles)s)",
+    "assigned": "EXISTS (SELECT 1 FROM assignments x WHERE x.task_id = t.id) = %(assigned)s",
+}
+"""Filter → the condition it stands for."""
+
+# The subquery takes the page first, so that tags and assignees are looked up for its rows alone.
+PAGE = sql.SQL(
+    "-- list_tasks: one page\n"
+    + COLUMNS
+    + "WHERE {conditions}\nORDER BY {key} {direction}, t.id {direction}\n"
+    "LIMIT %(limit)s OFFSET %(skip)s"
+)
+
+
+@transaction(isolation=Isolation.READ_COMMITTED, read_only=True)
+def page(
+    tx: Transaction,
+    filters: Filters,
+    *,
+    sort: str = "id",
+    limit: int | None = None,
+    skip: int = 0,
+    after: str | None = None,
+) -> Page[Task]:
+    """Return a page of tasks in a stable order.
+
+    `sort` names one of `SORTS`, turned round by a leading `-`; `limit` is the most rows, `None`
+    for all; `after` is the cursor of an earlier page. Raises `Usage` for a cursor of another
+    order, `NotFound` if nothing matches and a filter names what does not exist.
+    """
+    query, params = compose(tx.actor, filters, sort=sort, after=after)
+    # One row more than wanted tells whether there is a next page, without counting.
+    params |= {"limit": None if limit is None else limit + 1, "skip": skip}
+    found = tx.rows(query, params, task)
+    if not found:
+        _check_names(tx, filters)
+    if limit is None or len(found) <= limit:
+        return Page(found, None)
+    shown = found[:limit]
+    return Page(shown, cursor(sort, shown[-1]) if shown else None)
+
+
+@transaction(isolation=Isolation.REPEATABLE_READ, read_only=True)
+def snapshot(tx: Transaction, filters: Filters) -> tuple[Task, ...]:
+    """Return all matching tasks by id, as they stood at one moment. Raises `NotFound`."""
+    return page(tx, filters).items
+
+
+def compose(
+    actor: str, filters: Filters, *, sort: str, after: str | None
+) -> tuple[sql.Composed, dict[str, Any]]:
+    """Return the query of a page and its parameters, but for `limit` and `skip`."""
+    order = _order(sort)
+    descending = order.descending != sort.startswith("-")
+    conditions: list[sql.Composable] = [
+        sql.SQL("t.deleted_at IS NOT NULL" if filters.trash else "t.deleted_at IS NULL")
+    ]
+    params = dict(_params(actor, filters))
+    conditions += [sql.SQL(CONDITIONS[field]) for field in CONDITIONS if field in params]
+    if after is not None:
+        params["after_key"], params["after_id"] = _read_cursor(after, sort)
+        comparison = sql.SQL("({}, t.id) {} ({}, %(after_id)s)").format(
+            sql.SQL(order.key), sql.SQL("<" if descending else ">"), sql.SQL(order.bound)
+        )
+        conditions.append(comparison)
+    query = PAGE.format(
+        conditions=sql.SQL("\n  AND ").join(conditions),
+        key=sql.SQL(order.key),
+        direction=sql.SQL("DESC" if descending else "ASC"),
+    )
+    return query, params
+
+
+def cursor(sort: str, last: Task) -> str:
+    """Return the cursor that continues behind a task."""
+    match sort.removeprefix("-"):
+        case "due":
+            key = last.due.isoformat() if last.due else "infinity"
+        case "created":
+            key = last.created_at.isoformat()
+        case "updated":
+            key = last.updated_at.isoformat()
+        case name:
+            key = str(getattr(last, name))
+    packed = json.dumps([sort, key, last.id], ensure_ascii=False, separators=(",", ":"))
+    return base64.urlsafe_b64encode(packed.encode()).decode().rstrip("=")
+
+
+def _read_cursor(text: str, sort: str) -> tuple[str, int]:
+    bad = Usage(
+        f"{text!r} is not a cursor of this list",
+        hint="Take the one that the page before printed, with the same --sort.",
+    )
+    try:
+        packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        made_for, key, last_id = json.loads(packed)
+    except (ValueError, binascii.Error, TypeError):
+        raise bad from None
+    if made_for != sort or not isinstance(key, str) or not isinstance(last_id, int):
+        raise bad
+    return key, last_id
+
+
+def _order(sort: str) -> Sort:
+    name = sort.removeprefix("-")
+    if name not in SORTS:
+        raise Usage(
+            f"cannot sort by {name!r}",
+            hint=f"Sort by {', '.join(SORTS)}; a dash before it turns the order round.",
+        )
+    return SORTS[name]
+
+
+def _params(actor: str, filters: Filters) -> Iterator[tuple[str, Any]]:
+    """Yield the parameters of the filters in use, and only of those."""
+    if filters.projects:
+        yield "projects", [key for key in filters.projects if key != NONE]
+        yield "inbox", NONE in filters.projects
+    if filters.statuses:
+        yield "statuses", list(filters.statuses)
+    if filters.tags:
+        yield "tags", [name.lower() for name in filters.tags]
+    if filters.assignees:
+        yield "assignees", _people(actor, filters.assignees)
+        yield "nobody", NONE in filters.assignees
+    if filters.owners:
+        yield "owners", _people(actor, filters.owners)
+    if filters.priorities:
+        yield "priorities", list(filters.priorities)
+    if filters.due_before is not None:
+        yield "due_before", filters.due_before
+    if filters.due_after is not None:
+        yield "due_after", filters.due_after
+    if filters.titles:
+        yield "titles", [f"%{_literal(text)}%" for text in filters.titles]
+    if filters.assigned is not None:
+        yield "assigned", filters.assigned
+
+
+def _people(actor: str, names: Sequence[str]) -> list[str]:
+    return [(actor if name == "me" else name).lower() for name in names if name != NONE]
+
+
+def _literal(text: str) -> str:
+    """Return text that LIKE takes literally."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _check_names(tx: Transaction, filters: Filters) -> None:
+    """Tell an empty result from a name that is spelled wrong. Costs nothing when rows match."""
+    for key in filters.projects:
+        if key != NONE:
+            projects.fetch(tx, key)
+    for name in filters.tags:
+        tags.fetch(tx, name)
+    named = [name for name in (*filters.assignees, *filters.owners) if name not in (NONE, "me")]
+    if named:
+        users.require(tx, named)

@@ -1,0 +1,159 @@
+"""Projects: named groups of tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from psycopg import sql
+
+from concord.database import Isolation, transaction
+from concord.errors import NotFound, Refused
+from concord.models import Project
+from concord.sql import users
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from concord.database import Transaction
+
+COLUMNS: LiteralString = """
+SELECT p.id, p.key, p.name, p.description, o.username AS owner, p.visibility, p.wip_limit,
+       p.archived_at, p.version, p.created_at, p.updated_at
+FROM projects p JOIN users o ON o.id = p.owner_id
+"""
+"""The columns of `models.Project`, in its order."""
+
+LIST: LiteralString = (
+    "-- list_projects: by key, archived ones on request\n"
+    + COLUMNS
+    + "WHERE p.archived_at IS NULL OR %(archived)s ORDER BY p.key"
+)
+
+SHOW: LiteralString = "-- show_project: by key\n" + COLUMNS + "WHERE p.key = %(key)s"
+
+# FOR SHARE holds off archiving and deleting until we commit, yet lets others add tasks too.
+SHARE: LiteralString = """
+-- share_project: keep it from being archived while a task goes into it
+SELECT id, archived_at IS NOT NULL FROM projects WHERE key = %(key)s FOR SHARE
+"""
+
+INSERT: LiteralString = """
+-- insert_project: a key that is taken is a conflict
+INSERT INTO projects (key, name, description, owner_id)
+VALUES (%(key)s, %(name)s, %(description)s, %(owner_id)s)
+"""
+
+UPDATE = sql.SQL(
+    "-- update_project: only the fields that were named\n"
+    "UPDATE projects SET {fields} WHERE key = %(old_key)s RETURNING key"
+)
+
+ARCHIVE: LiteralString = """
+-- archive_project: waits for tasks that are just being added
+UPDATE projects SET archived_at = CASE WHEN %(archived)s THEN coalesce(archived_at, now()) END
+WHERE key = %(key)s RETURNING key
+"""
+
+DELETE: LiteralString = """
+-- delete_project: refused by a foreign key while it has tasks
+DELETE FROM projects WHERE key = %(key)s
+"""
+
+
+def share(tx: Transaction, key: str) -> int:
+    """Return a project's id and keep it in use until the end of the transaction.
+
+    Raises `NotFound`, and `Refused` if it is archived.
+    """
+    found = tx.row(SHARE, {"key": key}, lambda *columns: columns)
+    if found is None:
+        raise not_found(key)
+    project_id, archived = found
+    if archived:
+        raise Refused(
+            f"project {key} is archived and takes no tasks",
+            hint=f"Open it again: concord project archive {key} --undo",
+            project=key,
+        )
+    return project_id
+
+
+def not_found(key: str) -> NotFound:
+    """Return the error for a key that no project has."""
+    return NotFound(
+        f"no such project: {key}",
+        hint=f"See: concord project list; or add it: concord project add {key}",
+        project=key,
+    )
+
+
+def fetch(tx: Transaction, key: str) -> Project:
+    """Return a project by key. Raises `NotFound`."""
+    found = tx.row(SHOW, {"key": key}, Project)
+    if found is None:
+        raise not_found(key)
+    return found
+
+
+@transaction(isolation=Isolation.READ_COMMITTED, read_only=True)
+def list_all(tx: Transaction, *, archived: bool = False) -> tuple[Project, ...]:
+    """Return projects by key, with `archived` those that are archived too."""
+    return tx.rows(LIST, {"archived": archived}, Project)
+
+
+@transaction(isolation=Isolation.READ_COMMITTED, read_only=True)
+def show(tx: Transaction, key: str) -> Project:
+    """Return a project by key. Raises `NotFound`."""
+    return fetch(tx, key)
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def add(
+    tx: Transaction, key: str, name: str | None = None, description: str | None = None
+) -> Project:
+    """Create a project that the actor owns. Raises `Conflict` if the key is taken, `Usage`."""
+    tx.execute(
+        INSERT,
+        {
+            "key": key,
+            "name": key if name is None else name,
+            "description": description,
+            "owner_id": tx.actor_id,
+        },
+    )
+    return fetch(tx, key)
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def edit(tx: Transaction, key: str, fields: Mapping[str, Any]) -> Project:
+    """Write the named fields (`key`, `name`, `description`, `owner`).
+
+    Raises `NotFound`, `Conflict`, `Usage`.
+    """
+    values = dict(fields)
+    if "owner" in values:
+        values["owner_id"] = users.require(tx, [values.pop("owner")])[0]
+    writes = sql.SQL(", ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in values
+    )
+    edited = tx.scalar(UPDATE.format(fields=writes), {**values, "old_key": key})
+    if edited is None:
+        raise not_found(key)
+    return fetch(tx, edited)
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def archive(tx: Transaction, key: str, *, archived: bool = True) -> Project:
+    """Archive a project, or with `archived=False` open it again. Raises `NotFound`."""
+    if tx.scalar(ARCHIVE, {"key": key, "archived": archived}) is None:
+        raise not_found(key)
+    return fetch(tx, key)
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def delete(tx: Transaction, key: str) -> Project:
+    """Remove a project and return what it was. Raises `NotFound`, `Refused` if it has tasks."""
+    gone = fetch(tx, key)
+    if tx.execute(DELETE, {"key": key}) == 0:
+        raise not_found(key)
+    return gone

@@ -1,0 +1,54 @@
+"""What the server says about itself, for `concord doctor`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, LiteralString
+
+import psycopg
+from psycopg.rows import args_row
+
+if TYPE_CHECKING:
+    from concord.database import Connection
+
+FACTS: LiteralString = """
+-- server_facts: what does not depend on the schema
+SELECT current_database(), current_setting('server_version'),
+       extract(epoch FROM clock_timestamp())::float8, pg_is_in_recovery(),
+       (SELECT extract(epoch FROM clock_timestamp() - min(xact_start))::float8
+        FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid())
+"""
+
+REVISION: LiteralString = """
+-- schema_revision: an error says that there is no schema
+SELECT version_num FROM alembic_version
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The server's own account: times in seconds, `clock` since the epoch."""
+
+    database: str
+    server_version: str
+    clock: float
+    standby: bool
+    oldest_transaction: float | None
+
+
+def facts(connection: Connection) -> Facts:
+    """Return what the server says of itself. Raises `psycopg.Error`."""
+    with connection.cursor(row_factory=args_row(Facts)) as cursor:
+        found = cursor.execute(FACTS).fetchone()
+    assert found is not None
+    return found
+
+
+def revision(connection: Connection) -> str | None:
+    """Return the schema's revision, `None` if there is no Concord schema."""
+    try:
+        row = connection.execute(REVISION).fetchone()
+    except psycopg.errors.UndefinedTable:
+        return None
+    return row[0] if row else None

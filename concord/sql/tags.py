@@ -1,0 +1,197 @@
+"""Tags: labels that tasks share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, LiteralString
+
+from concord.database import Isolation, transaction
+from concord.errors import NotFound
+from concord.models import Tag
+from concord.sql import task_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from concord.database import Transaction
+    from concord.models import Task
+
+COLUMNS: LiteralString = """
+SELECT g.id, g.name,
+       (SELECT count(*) FROM task_tags x JOIN tasks t ON t.id = x.task_id
+        WHERE x.tag_id = g.id AND t.deleted_at IS NULL) AS tasks
+FROM tags g
+"""
+"""The columns of `models.Tag`, in its order."""
+
+LIST: LiteralString = (
+    "-- list_tags: by name, with how many tasks carry each\n" + COLUMNS + "ORDER BY lower(g.name)"
+)
+
+SHOW: LiteralString = (
+    "-- show_tag: without regard to case\n" + COLUMNS + "WHERE lower(g.name) = lower(%(name)s)"
+)
+
+IDS: LiteralString = """
+-- tag_ids: of the names that exist
+SELECT id, lower(name) FROM tags
+WHERE lower(name) = ANY(SELECT lower(name) FROM unnest(%(names)s::text[]) AS name)
+"""
+
+ADD: LiteralString = """
+-- add_tag: a name that is taken is a conflict
+INSERT INTO tags (name) VALUES (%(name)s)
+"""
+
+# DO NOTHING waits for a concurrent insert of the same name, and IDS then sees it, because at
+# READ COMMITTED each statement has a snapshot of its own.
+ENSURE: LiteralString = """
+-- ensure_tags: those that do not exist yet
+INSERT INTO tags (name) SELECT unnest(%(names)s::text[])
+ON CONFLICT (lower(name)) DO NOTHING
+"""
+
+ATTACH: LiteralString = """
+-- attach_tags: one that is there stays
+INSERT INTO task_tags (task_id, tag_id)
+SELECT task_id, tag_id
+FROM unnest(%(tasks)s::bigint[]) AS task_id, unnest(%(tags)s::bigint[]) AS tag_id
+ON CONFLICT DO NOTHING
+"""
+
+DETACH: LiteralString = """
+-- detach_tags: one that is not there is nothing to do
+DELETE FROM task_tags WHERE task_id = ANY(%(tasks)s) AND tag_id = ANY(%(tags)s)
+"""
+
+DETACH_ALL: LiteralString = """
+-- detach_all_tags: of tasks that go
+DELETE FROM task_tags WHERE task_id = ANY(%(tasks)s)
+"""
+
+RENAME: LiteralString = """
+-- rename_tag: on every task at once
+UPDATE tags SET name = %(new)s WHERE lower(name) = lower(%(name)s)
+"""
+
+# The tag's row lock keeps new tasks from getting it, because their foreign key waits for it.
+LOCK: LiteralString = """
+-- lock_tag: against being attached anew
+SELECT id FROM tags WHERE lower(name) = lower(%(name)s) FOR UPDATE
+"""
+
+# Tasks before their tags, as every command that tags does: one order of locks for all.
+LOCK_TASKS: LiteralString = """
+-- lock_tagged_tasks: in id order
+SELECT t.id FROM tasks t
+WHERE t.id IN (SELECT x.task_id FROM task_tags x JOIN tags g ON g.id = x.tag_id
+               WHERE lower(g.name) = lower(%(name)s))
+ORDER BY t.id FOR UPDATE
+"""
+
+DETACH_TAG: LiteralString = """
+-- detach_tag: from all tasks
+DELETE FROM task_tags WHERE tag_id = %(id)s
+"""
+
+DELETE: LiteralString = """
+-- delete_tag: once no task carries it
+DELETE FROM tags WHERE id = %(id)s
+"""
+
+
+def attach(tx: Transaction, ids: Sequence[int], names: Sequence[str]) -> None:
+    """Put tags on tasks that the transaction holds locked, or has made; unknown tags appear."""
+    if not names:
+        return
+    known = _ids(tx, names)
+    unknown = {name.lower(): name for name in names if name.lower() not in known}
+    if unknown:
+        # Sorted, so that two commands that make the same new tags wait in one order.
+        tx.execute(ENSURE, {"names": [unknown[name] for name in sorted(unknown)]})
+        known = _ids(tx, names)
+    tx.execute(ATTACH, {"tasks": list(ids), "tags": list(known.values())})
+
+
+def detach_all(tx: Transaction, ids: Sequence[int]) -> None:
+    """Take all tags off tasks that the transaction holds locked."""
+    tx.execute(DETACH_ALL, {"tasks": list(ids)})
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def tag(
+    tx: Transaction, ids: Sequence[int], names: Sequence[str], *, nowait: bool = False
+) -> tuple[Task, ...]:
+    """Put every tag on every task and return the tasks. Raises `NotFound` for a task."""
+    task_rows.lock(tx, ids, nowait=nowait)
+    attach(tx, ids, names)
+    return task_rows.fetch(tx, ids)
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def untag(
+    tx: Transaction, ids: Sequence[int], names: Sequence[str], *, nowait: bool = False
+) -> tuple[Task, ...]:
+    """Take tags off tasks and return the tasks. Raises `NotFound` for a task or a tag."""
+    task_rows.lock(tx, ids, nowait=nowait)
+    known = _ids(tx, names)
+    missing = [name for name in names if name.lower() not in known]
+    if missing:
+        raise not_found(missing)
+    tx.execute(DETACH, {"tasks": list(ids), "tags": list(known.values())})
+    return task_rows.fetch(tx, ids)
+
+
+@transaction(isolation=Isolation.READ_COMMITTED, read_only=True)
+def list_all(tx: Transaction) -> tuple[Tag, ...]:
+    """Return all tags by name."""
+    return tx.rows(LIST, None, Tag)
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def add(tx: Transaction, name: str) -> Tag:
+    """Create a tag. Raises `Conflict` if the name is taken, `Usage` if it is none."""
+    tx.execute(ADD, {"name": name})
+    return fetch(tx, name)
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def rename(tx: Transaction, name: str, new: str) -> Tag:
+    """Rename a tag on all its tasks. Raises `NotFound`, `Conflict`, `Usage`."""
+    if tx.execute(RENAME, {"name": name, "new": new}) == 0:
+        raise not_found([name])
+    return fetch(tx, new)
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def delete(tx: Transaction, name: str) -> Tag:
+    """Remove a tag from all its tasks and for good. Raises `NotFound`."""
+    gone = fetch(tx, name)
+    tx.execute(LOCK_TASKS, {"name": name})
+    tag_id = tx.scalar(LOCK, {"name": name})
+    if tag_id is None:
+        raise not_found([name])
+    tx.execute(DETACH_TAG, {"id": tag_id})
+    tx.execute(DELETE, {"id": tag_id})
+    return gone
+
+
+def fetch(tx: Transaction, name: str) -> Tag:
+    """Return a tag by name. Raises `NotFound`."""
+    found = tx.row(SHOW, {"name": name}, Tag)
+    if found is None:
+        raise not_found([name])
+    return found
+
+
+def not_found(names: Sequence[str]) -> NotFound:
+    """Return the error for tags that do not exist."""
+    return NotFound(
+        f"no such tag: {', '.join(names)}", hint="See: concord tag list", tags=list(names)
+    )
+
+
+def _ids(tx: Transaction, names: Sequence[str]) -> dict[str, int]:
+    return {
+        name: tag_id
+        for tag_id, name in tx.rows(IDS, {"names": list(names)}, lambda *columns: columns)
+    }

@@ -1,0 +1,290 @@
+"""Tasks: add, show, edit, move, change status, trash and purge.
+
+Fields that are not named are never written: two people who edit different fields of one task
+both keep what they wrote.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from psycopg import sql
+
+from concord.database import Isolation, transaction
+from concord.errors import Conflict, Refused
+from concord.models import Change
+from concord.sql import assignments, projects, tags, users
+from concord.sql.task_rows import fetch, listed, lock, require
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from concord.database import Transaction
+    from concord.models import Priority, Status, Task
+
+INSERT: LiteralString = """
+-- insert_task: its history row is the trigger's work
+INSERT INTO tasks (project_id, title, description, status, priority, due, owner_id)
+VALUES (%(project_id)s, %(title)s, %(description)s, %(status)s, %(priority)s, %(due)s,
+        %(owner_id)s)
+RETURNING id
+"""
+
+LOCK_TRASH: LiteralString = """
+-- lock_trash: tasks that are in the trash
+SELECT id FROM tasks WHERE id = ANY(%(ids)s) AND deleted_at IS NOT NULL ORDER BY id FOR UPDATE
+"""
+
+PRESENT: LiteralString = """
+-- present: which of these tasks are not in the trash
+SELECT id FROM tasks WHERE id = ANY(%(ids)s) AND deleted_at IS NULL
+"""
+
+CHANGES_SINCE: LiteralString = """
+-- changes_since: what made a version stale
+SELECT id, at, actor, operation, entity, entity_id, task_id, version, old, new, xid::text
+FROM history
+WHERE task_id = %(id)s AND version > %(version)s
+ORDER BY id
+"""
+
+# One statement finds the row at its base version and changes it. A concurrent edit that commits
+# first makes the WHERE be checked again on the new row, so exactly one of two equals succeeds.
+UPDATE = sql.SQL(
+    "-- update_tasks: only the fields that were named\n"
+    "UPDATE tasks SET {fields} WHERE id = ANY(%(ids)s) AND deleted_at IS NULL RETURNING id"
+)
+UPDATE_VERSION = sql.SQL(
+    "-- update_task_version: only if nobody changed it since\n"
+    "UPDATE tasks SET {fields} WHERE id = ANY(%(ids)s) AND deleted_at IS NULL"
+    " AND version = %(if_version)s RETURNING id"
+)
+
+# Appending reads the row that it writes in the same statement, so no append overwrites another.
+APPEND: dict[str, sql.SQL] = {
+    "description": sql.SQL("coalesce(nullif(tasks.description, '') || E'\\n\\n', '') || %(append)s")
+}
+
+SET_STATUS: LiteralString = """
+-- set_status: of tasks that are locked
+UPDATE tasks SET status = %(status)s WHERE id = ANY(%(ids)s) AND status <> %(status)s
+"""
+
+MOVE: LiteralString = """
+-- move_tasks: to another project, or to the inbox
+UPDATE tasks SET project_id = %(project_id)s WHERE id = ANY(%(ids)s)
+"""
+
+TRASH: LiteralString = """
+-- trash_tasks: they can be restored
+UPDATE tasks SET deleted_at = now() WHERE id = ANY(%(ids)s)
+"""
+
+RESTORE: LiteralString = """
+-- restore_tasks: from the trash
+UPDATE tasks SET deleted_at = NULL WHERE id = ANY(%(ids)s)
+"""
+
+PURGE: LiteralString = """
+-- purge_tasks: for good; their history stays
+DELETE FROM tasks WHERE id = ANY(%(ids)s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """What a new task is to be. `project` is a key; without one it goes to the actor's inbox."""
+
+    title: str
+    project: str | None = None
+    description: str | None = None
+    status: Status = "todo"
+    priority: Priority = "none"
+    due: datetime | None = None
+    tags: Sequence[str] = ()
+    assignees: Sequence[str] = ()
+
+
+@transaction(isolation=Isolation.READ_COMMITTED, read_only=True)
+def show(tx: Transaction, ids: Sequence[int]) -> tuple[Task, ...]:
+    """Return tasks by id. Raises `NotFound`."""
+    found = fetch(tx, ids)
+    require(tx, ids, [row.id for row in found])
+    return found
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def add(tx: Transaction, new: NewTask) -> Task:
+    """Create a task and return it. Raises `NotFound` for its project or an assignee."""
+    (task_id,) = tx.scalars(
+        INSERT,
+        {
+            "project_id": projects.share(tx, new.project) if new.project else None,
+            "title": new.title,
+            "description": new.description,
+            "status": new.status,
+            "priority": new.priority,
+            "due": new.due,
+            "owner_id": tx.actor_id,
+        },
+    )
+    tags.attach(tx, [task_id], new.tags)
+    assignments.attach(tx, [task_id], new.assignees)
+    return fetch(tx, [task_id])[0]
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def edit(
+    tx: Transaction,
+    ids: Sequence[int],
+    fields: Mapping[str, Any],
+    *,
+    append_description: str | None = None,
+    if_version: int | None = None,
+) -> tuple[Task, ...]:
+    """Write the named fields (`title`, `description`, `status`, `priority`, `due`, `owner`).
+
+    With `if_version`, for a single task, only if it still is at that version. Raises `NotFound`,
+    and `Conflict` naming what made the version stale.
+    """
+    if len(ids) > 1:
+        lock(tx, ids)
+    values = dict(fields)
+    if "owner" in values:
+        values["owner_id"] = users.require(tx, [values.pop("owner")])[0]
+    writes = [
+        sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in values
+    ]
+    if append_description is not None:
+        writes.append(sql.SQL("description = {}").format(APPEND["description"]))
+    query = (UPDATE if if_version is None else UPDATE_VERSION).format(
+        fields=sql.SQL(", ").join(writes)
+    )
+    given = {"ids": list(ids), "if_version": if_version, "append": append_description}
+    found = tx.scalars(query, values | given)
+    if if_version is not None and not found:
+        require(tx, ids, tx.scalars(PRESENT, {"ids": list(ids)}))
+        raise stale(tx, ids[0], if_version)
+    require(tx, ids, found)
+    return fetch(tx, ids)
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def merge(tx: Transaction, base: Task, mine: Mapping[str, Any]) -> Task:
+    """Write what somebody made of a task that they read some time ago (three-way, by field).
+
+    A field of `mine` that nobody else changed since `base` is written; fields not in `mine` keep
+    what others made of them. Raises `NotFound`, and `Conflict` if a field was changed to
+    different values on both sides; then nothing is written.
+    """
+    lock(tx, [base.id])
+    (current,) = fetch(tx, [base.id])
+    wanted = {name: value for name, value in mine.items() if getattr(current, name) != value}
+    clashing = sorted(name for name in wanted if getattr(current, name) != getattr(base, name))
+    if clashing:
+        error = stale(tx, base.id, base.version)
+        raise Conflict(
+            f"task {base.id}: you and somebody else both changed {', '.join(clashing)}",
+            hint=error.hint,
+            **error.details | {"fields": clashing},
+        )
+    if wanted:
+        edit(tx, [base.id], wanted)
+    return fetch(tx, [base.id])[0]
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def set_status(
+    tx: Transaction, ids: Sequence[int], status: Status, *, nowait: bool = False
+) -> tuple[Task, ...]:
+    """Give tasks a status; one that has it already stays as it is. Raises `NotFound`."""
+    lock(tx, ids, nowait=nowait)
+    tx.execute(SET_STATUS, {"ids": list(ids), "status": status})
+    return fetch(tx, ids)
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def move(
+    tx: Transaction, ids: Sequence[int], project: str | None, *, nowait: bool = False
+) -> tuple[Task, ...]:
+    """Move tasks to a project, or to their owner's inbox (`None`). Raises `NotFound`."""
+    # The project first, as everywhere: one order of locks for all commands.
+    project_id = projects.share(tx, project) if project else None
+    lock(tx, ids, nowait=nowait)
+    tx.execute(MOVE, {"ids": list(ids), "project_id": project_id})
+    return fetch(tx, ids)
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def delete(tx: Transaction, ids: Sequence[int], *, nowait: bool = False) -> tuple[Task, ...]:
+    """Move tasks to the trash. Raises `NotFound`."""
+    lock(tx, ids, nowait=nowait)
+    tx.execute(TRASH, {"ids": list(ids)})
+    return fetch(tx, ids)
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def restore(tx: Transaction, ids: Sequence[int]) -> tuple[Task, ...]:
+    """Bring tasks back from the trash; one that is not there stays as it is.
+
+    Raises `NotFound`.
+    """
+    trashed = tx.scalars(LOCK_TRASH, {"ids": list(ids)})
+    require(tx, [i for i in ids if i not in trashed], tx.scalars(PRESENT, {"ids": list(ids)}))
+    tx.execute(RESTORE, {"ids": list(trashed)})
+    return fetch(tx, ids)
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def purge(tx: Transaction, ids: Sequence[int]) -> tuple[Task, ...]:
+    """Remove tasks for good and return what they were. Their history stays.
+
+    Raises `NotFound`, and `Refused` for a task that is not in the trash.
+    """
+    trashed = tx.scalars(LOCK_TRASH, {"ids": list(ids)})
+    present = sorted(set(tx.scalars(PRESENT, {"ids": list(ids)})) - set(trashed))
+    if present:
+        raise Refused(
+            f"not in the trash: {listed(present)}",
+            hint="Only what is in the trash can be purged; see: concord task list --trash",
+            tasks=present,
+        )
+    require(tx, ids, trashed)
+    gone = fetch(tx, ids)
+    # Explicitly, before the rows go: history then tells which tags and assignees they had.
+    tags.detach_all(tx, ids)
+    assignments.detach_all(tx, ids)
+    tx.execute(PURGE, {"ids": list(ids)})
+    return gone
+
+
+def stale(tx: Transaction, task_id: int, version: int) -> Conflict:
+    """Return the conflict that says what happened to a task since a version."""
+    (current,) = fetch(tx, [task_id])
+    changes = tx.rows(CHANGES_SINCE, {"id": task_id, "version": version}, Change)
+    told = "; ".join(
+        f"{change.actor} changed {', '.join(sorted(change.old.keys() | change.new.keys()))}"
+        f" at {change.at:%Y-%m-%d %H:%M:%S} UTC (version {change.version})"
+        for change in changes
+    )
+    return Conflict(
+        f"task {task_id} is at version {current.version}, not {version}"
+        + (f": {told}" if told else ""),
+        hint=f"Look at it and decide again: concord task show {task_id}",
+        task=task_id,
+        version=current.version,
+        expected=version,
+        changes=[
+            {
+                "actor": change.actor,
+                "at": change.at,
+                "operation": change.operation,
+                "version": change.version,
+                "old": change.old,
+                "new": change.new,
+            }
+            for change in changes
+        ],
+    )

@@ -1,0 +1,136 @@
+"""Users: who acts, who owns, who is assigned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from psycopg import sql
+
+from concord.database import Isolation, transaction
+from concord.errors import NotFound
+from concord.models import User
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from concord.database import Transaction
+
+LIST: LiteralString = """
+-- list_users: everybody, by name
+SELECT id, username, email, created_at FROM users ORDER BY lower(username)
+"""
+
+SHOW: LiteralString = """
+-- show_users: by name, without regard to case
+SELECT id, username, email, created_at FROM users
+WHERE lower(username) = ANY(SELECT lower(name) FROM unnest(%(names)s::text[]) AS name)
+"""
+
+# The lock keeps tasks from being assigned to somebody who is on the way out.
+LOCK: LiteralString = """
+-- lock_user: against new assignments
+SELECT id FROM users WHERE lower(username) = lower(%(name)s) FOR UPDATE
+"""
+
+INSERT: LiteralString = """
+-- insert_user: a name that is taken is a conflict
+INSERT INTO users (username, email) VALUES (%(username)s, %(email)s)
+RETURNING id, username, email, created_at
+"""
+
+FIRST: LiteralString = """
+-- add_first_user: somebody has to be there to add the others
+INSERT INTO users (username) SELECT %(name)s WHERE NOT EXISTS (SELECT 1 FROM users)
+"""
+
+UPDATE = sql.SQL(
+    "-- update_user: only the fields that were named\n"
+    "UPDATE users SET {fields} WHERE lower(username) = lower(%(name)s)"
+    " RETURNING id, username, email, created_at"
+)
+
+UNASSIGN: LiteralString = """
+-- unassign_user: from everything
+DELETE FROM assignments WHERE user_id = %(id)s
+"""
+
+DELETE: LiteralString = """
+-- delete_user: refused by foreign keys while the user owns anything
+DELETE FROM users WHERE id = %(id)s RETURNING id, username, email, created_at
+"""
+
+
+def require(tx: Transaction, names: Sequence[str]) -> list[int]:
+    """Return the ids of users in the order of their names; `me` is the actor.
+
+    Raises `NotFound` naming those that do not exist.
+    """
+    wanted = [tx.actor if name == "me" else name for name in names]
+    found = {user.username.lower(): user.id for user in tx.rows(SHOW, {"names": wanted}, User)}
+    missing = [name for name in wanted if name.lower() not in found]
+    if missing:
+        raise not_found(missing)
+    return [found[name.lower()] for name in wanted]
+
+
+def not_found(names: Sequence[str]) -> NotFound:
+    """Return the error for names that nobody has."""
+    return NotFound(
+        f"no such user: {', '.join(names)}",
+        hint=f"See: concord user list; or add one: concord user add {names[0]}",
+        users=list(names),
+    )
+
+
+@transaction(isolation=Isolation.READ_COMMITTED, read_only=True)
+def list_all(tx: Transaction) -> tuple[User, ...]:
+    """Return all users by name."""
+    return tx.rows(LIST, None, User)
+
+
+@transaction(isolation=Isolation.READ_COMMITTED, read_only=True)
+def show(tx: Transaction, name: str) -> User:
+    """Return a user by name. Raises `NotFound`."""
+    found = tx.row(SHOW, {"names": [tx.actor if name == "me" else name]}, User)
+    if found is None:
+        raise not_found([name])
+    return found
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def enter(tx: Transaction) -> User | None:
+    """Make the actor the first user, if there is none yet; return them if they are known."""
+    tx.execute(FIRST, {"name": tx.actor})
+    return tx.row(SHOW, {"names": [tx.actor]}, User)
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def add(tx: Transaction, username: str, email: str | None = None) -> User:
+    """Create a user. Raises `Conflict` if the name or address is taken, `Usage` if it is none."""
+    added = tx.row(INSERT, {"username": username, "email": email}, User)
+    assert added is not None
+    return added
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def edit(tx: Transaction, name: str, fields: Mapping[str, Any]) -> User:
+    """Write the named fields (`username`, `email`). Raises `NotFound`, `Conflict`, `Usage`."""
+    writes = sql.SQL(", ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(field), sql.Placeholder(field)) for field in fields
+    )
+    edited = tx.row(UPDATE.format(fields=writes), {**fields, "name": name}, User)
+    if edited is None:
+        raise not_found([name])
+    return edited
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def delete(tx: Transaction, name: str) -> User:
+    """Remove a user and their assignments. Raises `NotFound`, `Refused` if they own anything."""
+    user_id = tx.scalar(LOCK, {"name": name})
+    if user_id is None:
+        raise not_found([name])
+    tx.execute(UNASSIGN, {"id": user_id})
+    gone = tx.row(DELETE, {"id": user_id}, User)
+    assert gone is not None
+    return gone
