@@ -1,0 +1,1 @@
+"""Foreign formats: one file each, between bytes and dataclasses, without a database."""

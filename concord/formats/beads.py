@@ -1,0 +1,238 @@
+"""beads' JSON Lines: an issue, its labels, dependencies and comments in a line.
+
+What a task has no field for goes into its description, as sections: design, acceptance criteria,
+notes, close reason, dependencies and comments.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from concord.formats import text
+from concord.formats.names import tag_name, user_name
+from concord.models import BadRow, ImportedTask, SkippedRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from concord.models import ParsedRow, Priority, Status
+
+_TOMBSTONE = "tombstone"
+_STATUSES: dict[str, Status] = {
+    "open": "todo",
+    "in_progress": "in_progress",
+    "hooked": "in_progress",
+    "blocked": "todo",
+    "deferred": "todo",
+    "pinned": "todo",
+    "closed": "completed",
+}
+_PRIORITIES: tuple[Priority, ...] = ("urgent", "high", "medium", "low", "none")
+_SECTIONS = {
+    "Design": "design",
+    "Acceptance criteria": "acceptance_criteria",
+    "Notes": "notes",
+    "Close reason": "close_reason",
+}
+
+
+class _UnreadableError(Exception):
+    """A line is no issue; the message says why."""
+
+
+def parse(data: bytes) -> Iterator[ParsedRow]:
+    """Yield what each line of a beads export means; empty lines mean nothing.
+
+    Tombstones, and records that are not issues (beads exports memories too), are `SkippedRow`s.
+    Nothing in a file raises: a line that cannot be read is a `BadRow`, and so is one whose id
+    occurred before. Titles become one line within `TITLE_LIMIT`; a longer one ends in `…`, with
+    the full text as the first paragraph of the description. Priority 0 is `urgent`; none is `none`.
+    """
+    seen: dict[str, int] = {}
+    for number, line in enumerate(text.lines(data), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = _row(number, _record(line), seen)
+        except _UnreadableError as error:
+            row = BadRow(number, str(error))
+        yield row
+
+
+def _record(line: str) -> dict[str, Any]:
+    if fault := text.fault(line):
+        raise _UnreadableError(f"the line {fault}")
+    try:
+        record = json.loads(line)
+    except RecursionError:
+        raise _UnreadableError("the JSON is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise _UnreadableError(
+            f"not valid JSON ({error.msg} at column {error.colno}); is the line cut off?"
+        ) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise _UnreadableError(f"not valid JSON ({error})") from error
+    if not isinstance(record, dict):
+        raise _UnreadableError("not a JSON object")
+    return cast("dict[str, Any]", record)
+
+
+def _row(number: int, record: dict[str, Any], seen: dict[str, int]) -> ImportedTask | SkippedRow:
+    kind = _text(record, "_type")
+    if kind not in (None, "issue"):
+        return SkippedRow(number, f"a record of type {kind}, not an issue")
+    ref = _required(record, "id")
+    if ref in seen:
+        raise _UnreadableError(f"{ref} was already on line {seen[ref]}")
+    if _text(record, "status") == _TOMBSTONE:
+        row = SkippedRow(number, f"{ref} was deleted (tombstone)")
+    else:
+        row = _task(number, ref, record)
+    seen[ref] = number
+    return row
+
+
+def _task(number: int, ref: str, record: dict[str, Any]) -> ImportedTask:
+    title_lines = map(str.strip, _required(record, "title").splitlines())
+    title, full_title = text.fit_title(" ".join(filter(None, title_lines)))
+    assignee = _user(record, "assignee")
+    status = _status(record)
+    updated_at = _time(record, "updated_at")
+    closed_at = _time(record, "closed_at")
+    return ImportedTask(
+        ref=ref,
+        title=title,
+        line=number,
+        description=_description(full_title, record),
+        status=status,
+        priority=_priority(record),
+        due=_time(record, "due_at"),
+        tags=_tags(record),
+        assignees=(assignee,) if assignee else (),
+        owner=_user(record, "created_by") or _user(record, "owner"),
+        created_at=_time(record, "created_at"),
+        updated_at=updated_at,
+        completed_at=(closed_at or updated_at) if status == "completed" else None,
+    )
+
+
+def _text(record: dict[str, Any], key: str) -> str | None:
+    """Return the text at `key`; None where it is missing, null or blank."""
+    value = record.get(key)
+    if value is None:
+        return None
+    value = _storable(value, key)
+    return value if value.strip() else None
+
+
+def _storable(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise _UnreadableError(f"{what} is not a string")
+    if fault := text.fault(value):
+        raise _UnreadableError(f"{what} {fault}")
+    return value
+
+
+def _required(record: dict[str, Any], key: str) -> str:
+    value = _text(record, key)
+    if not value:
+        raise _UnreadableError(f"no {key}")
+    return value
+
+
+def _status(record: dict[str, Any]) -> Status:
+    status = _text(record, "status") or "open"  # beads leaves its default out
+    if status not in _STATUSES:
+        known = ", ".join([*_STATUSES, _TOMBSTONE])
+        raise _UnreadableError(f"unknown status {status!r}; known are {known}")
+    return _STATUSES[status]
+
+
+def _priority(record: dict[str, Any]) -> Priority:
+    priority = record.get("priority")
+    if priority is None:
+        return "none"
+    if type(priority) is not int or not 0 <= priority < len(_PRIORITIES):
+        raise _UnreadableError(f"priority is not a whole number from 0 to 4: {priority!r}")
+    return _PRIORITIES[priority]
+
+
+def _time(record: dict[str, Any], key: str) -> datetime | None:
+    value = _text(record, key)
+    if not value:
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+        if time.tzinfo is None:
+            raise _UnreadableError(f"{key} has no UTC offset: {value!r}")
+        return time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise _UnreadableError(f"{key} is not an RFC 3339 time: {value!r}") from None
+
+
+def _user(record: dict[str, Any], key: str) -> str | None:
+    value = _text(record, key)
+    try:
+        return user_name(value) if value else None
+    except ValueError as error:
+        raise _UnreadableError(f"{key}: {error}") from error
+
+
+def _tags(record: dict[str, Any]) -> tuple[str, ...]:
+    """Return labels and issue type, sorted; of two that differ in case only, the first."""
+    labels = [_storable(label, "a label") for label in _list(record, "labels")]
+    labels.append(_text(record, "issue_type") or "")
+    tags: dict[str, str] = {}
+    for label in filter(str.strip, labels):
+        try:
+            tag = tag_name(label)
+        except ValueError as error:
+            raise _UnreadableError(f"a label: {error}") from error
+        tags.setdefault(tag.lower(), tag)
+    return tuple(sorted(tags.values()))
+
+
+def _list(record: dict[str, Any], key: str) -> list[Any]:
+    value = record.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise _UnreadableError(f"{key} is not a list")
+    return cast("list[Any]", value)
+
+
+def _objects(record: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
+    for value in _list(record, key):
+        if not isinstance(value, dict):
+            raise _UnreadableError(f"{key} holds something that is not an object")
+        yield cast("dict[str, Any]", value)
+
+
+def _description(full_title: str | None, record: dict[str, Any]) -> str | None:
+    parts = [full_title, _text(record, "description")]
+    for heading, key in _SECTIONS.items():
+        parts.append(_section(heading, _text(record, key)))
+    dependencies = map(_dependency, _objects(record, "dependencies"))
+    parts.append(_section("Dependencies", "\n".join(dependencies)))
+    comments = map(_comment, _objects(record, "comments"))
+    parts.append(_section("Comments", "\n\n".join(comments)))
+    return "\n\n".join(part.strip("\n") for part in parts if part) or None
+
+
+def _section(heading: str, content: str | None) -> str | None:
+    return f"## {heading}\n\n" + content.strip("\n") if content else None
+
+
+def _dependency(dependency: dict[str, Any]) -> str:
+    kind = _text(dependency, "type") or "blocks"
+    return f"- {kind} {_required(dependency, 'depends_on_id')}"
+
+
+def _comment(comment: dict[str, Any]) -> str:
+    author = _text(comment, "author")
+    time = _time(comment, "created_at")
+    head = [f"**{author}**" if author else "", f"{time:%Y-%m-%d %H:%M} UTC" if time else ""]
+    content = _text(comment, "text") or ""
+    return "\n\n".join(filter(None, [", ".join(filter(None, head)), content.strip("\n")]))
