@@ -1,0 +1,125 @@
+"""What a command works with: settings, the database and the way out, each made on first use."""
+
+from __future__ import annotations
+
+import sys
+from functools import cached_property, update_wrapper
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from concord.database import Database, Operation, Record
+    from concord.models import Page
+    from concord.render import Renderer
+    from concord.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+SHORTCUTS = {"assign": "task assign", "task log": "history"}
+"""Commands that are another one by a shorter name: history and logs know them by one."""
+
+
+class App:
+    """The state of one invocation, found on the click context."""
+
+    def __init__(self) -> None:
+        self.flags: dict[str, str] = {}
+        self.output: str | None = None
+        self.fields: tuple[str, ...] | None = None
+        self.no_color = False
+        self.verbose = False
+        self.command = ""
+
+    @staticmethod
+    def of(ctx: click.Context) -> App:
+        """Return the invocation's app."""
+        app = ctx.find_root().ensure_object(App)
+        path = ctx.command_path.split()[1:]
+        app.command = SHORTCUTS.get(" ".join(path), " ".join(path))
+        return app
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings, with the flags of the command line on top. Raises `Usage`."""
+        from concord.settings import load
+
+        return load(self.flags)
+
+    @cached_property
+    def database(self) -> Database:
+        """The database, not connected yet."""
+        from concord.database import Database
+
+        return Database(self.settings, self.command, observe=self.observe)
+
+    @cached_property
+    def render(self) -> Renderer:
+        """The way results are printed."""
+        from concord.render import Renderer
+
+        return Renderer(
+            output=self.output or self.settings.output, fields=self.fields, no_color=self.no_color
+        )
+
+    def run(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run an operation in a transaction of its own. Raises `ConcordError`."""
+        return self.database.run(operation, *args, **kwargs)
+
+    def show(self, items: Sequence[Any], *, many: bool) -> None:
+        """Print changed or found things: one, or with `many` a list."""
+        self.render.items(items, many=many)
+
+    def page(self, page: Page[Any], limit: int) -> None:
+        """Print a page of a list, and say so if it was cut."""
+        self.render.items(page.items, many=True)
+        if page.after is not None:
+            self.render.notice(
+                "cut",
+                f"the list is cut at {limit}",
+                f"next page: --after {page.after}; all: --limit 0",
+                shown=len(page.items),
+                after=page.after,
+            )
+
+    def observe(self, record: Record) -> None:
+        """Report one attempt at a transaction: to the log, and with -v to stderr."""
+        if self.verbose:
+            from concord.logs import line
+
+            click.echo(line(record), err=True)
+        level = "info" if record.outcome == "done" else "warning"
+        if level == "warning" or self.settings.log_level in ("debug", "info"):
+            from concord.logs import log_transaction
+
+            log_transaction(self.settings, self.command, record, level)
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask before something that cannot be taken back.
+
+        Raises `Usage` if there is nobody to ask, and `click.Abort` on a no.
+        """
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            from concord.errors import Usage
+
+            raise Usage(f"{question}: nobody is there to confirm it", hint="Say so with --yes.")
+        click.confirm(question, abort=True, err=True)
+
+    def close(self) -> None:
+        """Give back what was opened."""
+        if "database" in self.__dict__:
+            self.database.close()
+
+
+def pass_app(command: Callable[Concatenate[App, P], R]) -> Callable[P, R]:
+    """Pass the invocation's app to a command as its first argument."""
+
+    def invoke(*args: P.args, **kwargs: P.kwargs) -> R:
+        return command(App.of(click.get_current_context()), *args, **kwargs)
+
+    return update_wrapper(invoke, command)

@@ -1,0 +1,51 @@
+"""Values for the shell to offer: task ids with titles, keys, names, tags.
+
+Completion never starts a server, never waits long, and says nothing when it fails.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    import click
+
+
+def tasks(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return ids of tasks, with their titles as help."""
+    return _items("TASKS", incomplete.removeprefix("#"))
+
+
+def projects(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return keys of projects."""
+    return _items("PROJECTS", incomplete)
+
+
+def users(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return usernames, and `me`."""
+    me = [CompletionItem("me", help="yourself")] if "me".startswith(incomplete) else []
+    return me + _items("USERS", incomplete)
+
+
+def tags(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return names of tags."""
+    return _items("TAGS", incomplete)
+
+
+def _items(what: str, incomplete: str) -> list[CompletionItem]:
+    try:
+        from dataclasses import replace
+
+        from concord.database import open_connection
+        from concord.plain import visible
+        from concord.settings import load
+        from concord.sql import completion
+
+        settings = replace(load(), connect_timeout=2000)
+        with open_connection(settings, "completion") as connection:
+            rows = completion.offers(connection, getattr(completion, what), incomplete)
+    except Exception:  # noqa: BLE001 - a message here would end up in the user's command line
+        return []
+    return [CompletionItem(value, help=visible(about).replace("\n", " ")) for value, about in rows]

@@ -1,0 +1,126 @@
+"""`concord doctor`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from concord.cli.app import App, pass_app
+from concord.cli.config import SettingRow
+from concord.cli.lazy import Command
+from concord.errors import ConcordError, DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from concord.database import Connection
+
+CLOCK_LIMIT = 5.0
+"""Seconds by which the clocks here and at the server may differ before it is worth a warning."""
+
+TRANSACTION_LIMIT = 300.0
+"""Seconds after which a running transaction is old: it keeps dead rows from being removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    check: str
+    ok: bool
+    value: Any
+    hint: str | None = None
+
+
+@click.command("doctor", cls=Command, examples=("concord doctor", "concord doctor --json"))
+@pass_app
+def doctor(app: App) -> None:
+    """Check the database and the settings; exit 7 if anything is wrong."""
+    checks = _checks(app)
+    bad = [check for check in checks if not check.ok]
+    if app.render.output in ("json", "jsonl"):
+        settings = [SettingRow(*row) for row in app.settings.shown()]
+        told = {"healthy": not bad, "checks": checks, "settings": settings}
+        app.render.value(told, "")
+    else:
+        app.show(checks, many=True)
+        if app.render.output != "quiet":
+            app.show([SettingRow(*row) for row in app.settings.shown()], many=True)
+    if bad:
+        raise DatabaseUnavailable(
+            "; ".join(f"{check.check}: {check.value}" for check in bad),
+            hint=bad[0].hint,
+            checks=[check.check for check in bad],
+        )
+
+
+def _checks(app: App) -> list[Check]:
+    import psycopg
+
+    from concord import database
+    from concord.sql import server
+
+    server_kind = "embedded" if app.settings.embedded else "by URL"
+    started = time.perf_counter()
+    try:
+        connection = database.connect(app.settings, app.command)
+    except ConcordError as error:
+        return [Check(f"server ({server_kind})", False, error.message, error.hint)]
+    connected = (time.perf_counter() - started) * 1000
+    try:
+        with connection:
+            facts = server.facts(connection)
+            latency, clock = _latency(connection)
+            found = server.revision(connection)
+    except psycopg.Error as error:
+        failure = database.translate(error)
+        return [Check(f"server ({server_kind})", False, failure.message, failure.hint)]
+    if found is None and app.settings.embedded:
+        # The embedded schema is made by the first command that needs it: this one.
+        from concord import migrate
+
+        _, found = migrate.upgrade(app.settings)
+    oldest = facts.oldest_transaction
+    return [
+        Check(f"server ({server_kind})", True, f"reached in {connected:.1f} ms"),
+        Check("latency", True, f"{latency * 1000:.2f} ms a round trip"),
+        Check("server version", True, facts.server_version),
+        Check("database", True, facts.database),
+        Check(
+            "accepts writes",
+            not facts.standby,
+            "no, it is a standby" if facts.standby else "yes",
+            "Point CONCORD_DATABASE_URL to the primary.",
+        ),
+        Check(
+            "schema",
+            found == database.SCHEMA_HEAD,
+            f"{found or 'none'} (this Concord: {database.SCHEMA_HEAD})",
+            "Run: concord init",
+        ),
+        Check(
+            "clock difference",
+            abs(clock) <= CLOCK_LIMIT,
+            f"{clock:+.2f} s",
+            "Set the clock here or at the server; due dates are read by the one here.",
+        ),
+        Check(
+            "oldest transaction",
+            oldest is None or oldest <= TRANSACTION_LIMIT,
+            "none" if oldest is None else f"{oldest:.0f} s",
+            "Something holds a transaction open: look into pg_stat_activity.",
+        ),
+    ]
+
+
+def _latency(connection: Connection) -> tuple[float, float]:
+    """Return the shortest of five round trips in seconds, and the clock difference it shows."""
+    best = (float("inf"), 0.0)
+    for _ in range(5):
+        before, started = time.time(), time.perf_counter()
+        row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+        taken = time.perf_counter() - started
+        assert row is not None
+        best = min(best, (taken, row[0] - (before + taken / 2)))
+    return best
