@@ -26,7 +26,9 @@ CONSTRAINTS: dict[str, _Meaning] = {
     "users_email_key": _Meaning(
         Conflict, "a user with that e-mail address exists already", "See: concord user list"
     ),
-    "users_username_check": _Meaning(Usage, "that is no username", f"A username has {_NAME_RULE}."),
+    "users_username_check": _Meaning(
+        Usage, "that is no username", f"A username has {_NAME_RULE}, nor `me` or `none`."
+    ),
     "users_email_check": _Meaning(
         Usage, "that is no e-mail address", "It has the form name@example.org."
     ),

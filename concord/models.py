@@ -7,21 +7,15 @@ missing, only `None` or empty.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from concord.vocabulary import Priority, Status
+
 T = TypeVar("T")
-
-Status = Literal["todo", "in_progress", "completed", "canceled"]
-Priority = Literal["none", "low", "medium", "high", "urgent"]
-
-STATUSES: tuple[Status, ...] = get_args(Status)
-PRIORITIES: tuple[Priority, ...] = get_args(Priority)
-TITLE_LIMIT = 255
-"""The most characters a task's title holds (constraint `tasks_title_length`)."""
 
 
 @dataclass(frozen=True, slots=True)

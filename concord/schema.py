@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.base import PGDialect
 
-from concord.models import PRIORITIES, STATUSES
+from concord.vocabulary import PRIORITIES, STATUSES
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -77,9 +77,9 @@ users = sa.Table(
     sa.Column("username", sa.Text, nullable=False),
     sa.Column("email", sa.Text),
     _moment("created_at", required=True),
-    # Names of digits only would be taken for task ids on the command line.
+    # Digits only would be taken for a task id on the command line, `me` for somebody else.
     sa.CheckConstraint(
-        r"username ~ '^[^\s,[:cntrl:]]{1,64}$' AND username !~ '^([0-9]+|-.*)$'",
+        r"username ~ '^[^\s,[:cntrl:]]{1,64}$' AND username !~* '^([0-9]+|-.*|me|none)$'",
         name="username_check",
     ),
     sa.CheckConstraint(

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from concord.formats import beads
 from concord.formats.names import tag_name, user_name
-from concord.models import TITLE_LIMIT, BadRow, ImportedTask, ParsedRow, SkippedRow
+from concord.models import BadRow, ImportedTask, ParsedRow, SkippedRow
+from concord.vocabulary import TITLE_LIMIT
 
 REAL_FILE = Path(__file__).parents[1].parent / "shared" / "data" / "beads-issues.jsonl"
 

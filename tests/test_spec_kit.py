@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from concord.formats import spec_kit, text
-from concord.models import STATUSES, TITLE_LIMIT, BadRow, ImportedTask, ParsedRow, Task
+from concord.models import BadRow, ImportedTask, ParsedRow, Task
+from concord.vocabulary import STATUSES, TITLE_LIMIT
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

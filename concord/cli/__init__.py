@@ -23,7 +23,7 @@ ENTRIES = {
     "completion": Entry("completion:completion", "Print the completion script of a shell."),
     "help": Entry("help:help_command", "Show help for a command."),
     "task": Entry("task:task", "Add, show, edit and finish tasks."),
-    "assign": Entry("assign:assign_shortcut", "Assign tasks: assign TASK... [USER]..."),
+    "assign": Entry("task:assign_shortcut", "Assign tasks: assign TASK... [USER]..."),
     "project": Entry("project:project", "Group tasks."),
     "tag": Entry("tag:tag", "Label tasks."),
     "user": Entry("user:user", "Add and list the people, scripts and agents who act."),

@@ -70,12 +70,19 @@ def workflow(app: App) -> None:
             return result
 
         database.run(users.enter)
-        step("user add ana", users.add, "ana")
-        step("project add SCRATCH", projects.add, "SCRATCH", "A scratch project")
+        # You are a user already, and may have just that name.
+        colleague = "bo" if app.settings.user.lower() == "ana" else "ana"
+        step(f"user add {colleague}", users.add, colleague)
+        step(
+            "project add SCRATCH --name 'A scratch project'",
+            projects.add,
+            "SCRATCH",
+            "A scratch project",
+        )
         new = tasks.NewTask("Prove that nothing is lost", "SCRATCH", priority="high")
         made: Task = step("task add 'Prove that nothing is lost' --project SCRATCH", tasks.add, new)
         ids = [made.id]
-        step(f"task assign {made.id} --to ana", assignments.assign, ids, ["ana"])
+        step(f"task assign {made.id} --to {colleague}", assignments.assign, ids, [colleague])
         step(f"task start {made.id}", tasks.set_status, ids, "in_progress")
         step(
             f"task edit {made.id} --append-description 'Read ARCHITECTURE.md.'",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,11 +77,12 @@ def _checks(app: App) -> list[Check]:
     except psycopg.Error as error:
         failure = database.translate(error)
         return [Check(f"server ({server_kind})", False, failure.message, failure.hint)]
-    if found is None and app.settings.embedded:
-        # The embedded schema is made by the first command that needs it: this one.
+    if found != database.SCHEMA_HEAD and app.settings.embedded:
+        # The embedded schema is brought up to date by the first command that needs it: this one.
         from concord import migrate
 
-        _, found = migrate.upgrade(app.settings)
+        with suppress(ConcordError):
+            _, found = migrate.upgrade(app.settings)
     oldest = facts.oldest_transaction
     return [
         Check(f"server ({server_kind})", True, f"reached in {connected:.1f} ms"),

@@ -5,7 +5,6 @@ The short help stands in the map, so that `concord --help` imports no command at
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -86,6 +85,8 @@ class Group(click.Group):
         """Find the command, or fail with a suggestion that is never run by itself."""
         name = args[0]
         if self.get_command(ctx, name) is None and not ctx.resilient_parsing:
+            import difflib
+
             near = difflib.get_close_matches(name, self.list_commands(ctx), n=3)
             raise click.UsageError(
                 f"no such command: {ctx.command_path} {name}"
@@ -132,7 +133,8 @@ def _write_options(
     own: list[tuple[str, str]] = []
     output: list[tuple[str, str]] = []
     for param in command.get_params(ctx):
-        record = param.get_help_record(ctx)
+        # Arguments stand in the usage line; some releases of Click have a row for them as well.
+        record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
         if record is not None:
             (output if param.name in OUTPUT_SECTION else own).append(record)
     for title, rows in (("Options", own), ("Output and identity", output)):

@@ -10,7 +10,7 @@ import click
 
 from concord.cli import completing
 from concord.cli.app import App
-from concord.models import PRIORITIES, STATUSES
+from concord.vocabulary import PRIORITIES, STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -29,7 +29,7 @@ from concord.cli.options import (
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from concord.models import Priority, Status
+    from concord.vocabulary import Priority, Status
 
 task = Group("task", help="Add, show, edit and finish tasks.")
 

@@ -71,15 +71,18 @@ _importer("jsonl", "Bring in what `export jsonl` wrote.", needs_project=False)
 @click.argument("format_name", metavar="FORMAT", type=click.Choice(["jsonl", "csv", "spec-kit"]))
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True), default="-")
 @click.option("--project", "projects", type=KEY, multiple=True, help="Only this project.")
+@click.option("--trash", is_flag=True, help="What is in the trash too.")
 @pass_app
-def export(app: App, format_name: str, file: str, projects: tuple[str, ...]) -> None:
+def export(app: App, format_name: str, file: str, projects: tuple[str, ...], trash: bool) -> None:
     """Write tasks to a file, or to stdout, as they stood at one moment.
 
-    FORMAT is jsonl, csv or spec-kit. Tasks in the trash are left out.
+    FORMAT is jsonl, csv or spec-kit.
     """
     from concord.sql import listing
 
-    found = app.run(listing.snapshot, listing.Filters(projects=projects))
+    found = app.run(
+        listing.snapshot, listing.Filters(projects=projects, trash=None if trash else False)
+    )
     lines = _writer(format_name)(found, ", ".join(projects) or "Tasks")
     with _output(file) as out:
         for line in lines:

@@ -17,7 +17,8 @@ from concord.models import BadRow, ImportedTask, SkippedRow
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from concord.models import ParsedRow, Priority, Status
+    from concord.models import ParsedRow
+    from concord.vocabulary import Priority, Status
 
 _TOMBSTONE = "tombstone"
 _STATUSES: dict[str, Status] = {
@@ -35,6 +36,7 @@ _SECTIONS = {
     "Acceptance criteria": "acceptance_criteria",
     "Notes": "notes",
     "Close reason": "close_reason",
+    "External reference": "external_ref",
 }
 
 

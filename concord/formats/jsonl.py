@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from concord.models import PRIORITIES, STATUSES, BadRow, ImportedTask, Task
+from concord.models import BadRow, ImportedTask, Task
 from concord.plain import dumps
+from concord.vocabulary import PRIORITIES, STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

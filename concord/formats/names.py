@@ -24,9 +24,11 @@ def tag_name(text: str) -> str:
 def user_name(text: str) -> str:
     """Return the username that stands for the person `text`, by the rules of `tag_name`.
 
-    A number becomes `user-NUMBER`. Raises ValueError where nothing is left.
+    A number becomes `user-NUMBER`, and so do the words that stand for other people: `me` and
+    `none`. Raises ValueError where nothing is left.
     """
-    return _name(text, "user-")
+    name = _name(text, "user-")
+    return f"user-{name}" if name.lower() in ("me", "none") else name
 
 
 def _name(text: str, prefix: str) -> str:

@@ -7,7 +7,7 @@ import io
 import re
 from typing import TYPE_CHECKING
 
-from concord.models import TITLE_LIMIT
+from concord.vocabulary import TITLE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from concord.database import Transaction
-    from concord.models import Priority, Status
+    from concord.vocabulary import Priority, Status
 
 NONE = "none"
 """As a project: the inbox. As an assignee: nobody."""
@@ -36,7 +36,7 @@ class Filters:
     """What tasks to show: values of one field are alternatives, different fields add up.
 
     `assigned` asks for tasks with (`True`) or without (`False`) any assignee. Due bounds are
-    exclusive. `trash` shows what was deleted, and only that.
+    exclusive. `trash` shows what was deleted, and only that; `None` shows both.
     """
 
     projects: Sequence[str] = ()
@@ -49,7 +49,7 @@ class Filters:
     due_after: datetime | None = None
     titles: Sequence[str] = ()
     assigned: bool | None = None
-    trash: bool = False
+    trash: bool | None = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,12 @@ CONDITIONS: dict[str, LiteralString] = {
 }
 """Filter → the condition it stands for."""
 
-# The subquery takes the page first, so that tags and assignees are looked up for its rows alone.
+TRASH: dict[bool | None, LiteralString] = {
+    False: "t.deleted_at IS NULL",
+    True: "t.deleted_at IS NOT NULL",
+    None: "true",
+}
+
 PAGE = sql.SQL(
     "-- list_tasks: one page\n"
     + COLUMNS
@@ -139,9 +144,7 @@ def compose(
     """Return the query of a page and its parameters, but for `limit` and `skip`."""
     order = _order(sort)
     descending = order.descending != sort.startswith("-")
-    conditions: list[sql.Composable] = [
-        sql.SQL("t.deleted_at IS NOT NULL" if filters.trash else "t.deleted_at IS NULL")
-    ]
+    conditions: list[sql.Composable] = [sql.SQL(TRASH[filters.trash])]
     params = dict(_params(actor, filters))
     conditions += [sql.SQL(CONDITIONS[field]) for field in CONDITIONS if field in params]
     if after is not None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from concord.database import Transaction
-    from concord.models import Priority, Status, Task
+    from concord.models import Task
+    from concord.vocabulary import Priority, Status
 
 INSERT: LiteralString = """
 -- insert_task: its history row is the trigger's work
