@@ -1,0 +1,208 @@
+"""A real PostgreSQL for every test: one embedded server, a fresh clone of a template each."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pytest_postgresql.janitor import DatabaseJanitor
+
+from concord import embedded, migrate
+from concord.database import Database
+from concord.settings import Settings, load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
+"""Real task files, where they are at hand."""
+
+TIMEOUT = 60
+"""Seconds after which a process that a test started is a failure."""
+
+_numbers = count(1)
+
+
+def open_directory() -> Path:
+    """Return a new directory that a server may live in.
+
+    When the tests run as root, the server is another user, who cannot look into pytest's own
+    temporary directories.
+    """
+    path = Path(tempfile.mkdtemp(prefix="concord-test-", dir="/tmp"))
+    path.chmod(0o755)
+    return path
+
+
+def settings_for(url: str, **flags: str) -> Settings:
+    """Return settings that know nothing of the machine's environment."""
+    given = {"database_url": url, "user": "ana", **flags}
+    return load(given, {"XDG_CONFIG_HOME": "/nonexistent"}, Path("/"))
+
+
+@dataclass(frozen=True)
+class Server:
+    """The server of the test session, and how to make databases on it."""
+
+    parameters: dict[str, Any]
+
+    def url(self, name: str) -> str:
+        """Return the connection string of a database."""
+        return make_conninfo("", **{**self.parameters, "dbname": name})
+
+    def janitor(self, name: str, template: str | None = None) -> DatabaseJanitor:
+        """Return what creates and drops a database."""
+        return DatabaseJanitor(
+            user=self.parameters["user"],
+            host=self.parameters["host"],
+            port=self.parameters.get("port", 5432),
+            dbname=name,
+            template_dbname=template,
+        )
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A running embedded server."""
+    directory = open_directory()
+    try:
+        embedded.start(directory)
+        yield Server(conninfo_to_dict(embedded.conninfo(directory)))
+    finally:
+        embedded.stop(directory)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def empty_url(server: Server) -> Iterator[str]:
+    """A database without a schema, for this test alone."""
+    with server.janitor(f"empty_{next(_numbers)}") as janitor:
+        yield server.url(janitor.dbname)
+
+
+@pytest.fixture(scope="session")
+def template(server: Server) -> Iterator[str]:
+    """The name of a database with the schema and the user `ana` in it, to clone from."""
+    with server.janitor("concord_template") as janitor:
+        migrate.upgrade(settings_for(server.url(janitor.dbname)))
+        with psycopg.connect(server.url(janitor.dbname)) as connection:
+            connection.execute("INSERT INTO users (username) VALUES ('ana')")
+        yield janitor.dbname
+
+
+@pytest.fixture
+def url(server: Server, template: str) -> Iterator[str]:
+    """A fresh database with the schema and the user `ana`, for this test alone."""
+    with server.janitor(f"test_{next(_numbers)}", template) as janitor:
+        yield server.url(janitor.dbname)
+
+
+@pytest.fixture
+def settings(url: str) -> Settings:
+    """Settings for this test's database, acting as `ana`."""
+    return settings_for(url)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    """This test's database, to run operations on as `ana`."""
+    with Database(settings, "test") as made:
+        yield made
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a process of the command line did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed as JSON."""
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> Any:
+        """The error that it printed as JSON."""
+        return json.loads(self.err.splitlines()[-1])["error"]
+
+
+class CommandLine:
+    """The real `concord`, one process a call, with a home and a working directory of its own."""
+
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.home = home
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name in ("PATH", "LANG") or name.startswith(("COVERAGE", "COV_"))
+        }
+        self.environment = {
+            **kept,
+            "HOME": str(home),
+            "XDG_CONFIG_HOME": str(home / "config"),
+            "XDG_STATE_HOME": str(home / "state"),
+            "TZ": "UTC",
+            **environment,
+        }
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """Start a process and return it; the caller waits for it."""
+        settings: dict[str, Any] = {
+            "stdin": subprocess.PIPE,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "cwd": self.home,
+            "env": self.environment,
+            "encoding": "utf-8",
+        }
+        return subprocess.Popen([sys.executable, "-m", "concord", *arguments], **settings | options)
+
+    def __call__(self, *arguments: str, stdin: str = "", **environment: str) -> Result:
+        """Run a command line to its end and return what it did."""
+        process = self.start(*arguments, env={**self.environment, **environment})
+        return finish(process, stdin)
+
+    def ok(self, *arguments: str, stdin: str = "", **environment: str) -> Any:
+        """Run a command line with --json, which must succeed, and return what it printed."""
+        result = self(*arguments, "--json", stdin=stdin, **environment)
+        assert result.code == 0, result
+        return json.loads(result.out) if result.out else None
+
+
+def finish(process: subprocess.Popen[str], stdin: str | None = None) -> Result:
+    """Wait for a process and return what it did."""
+    try:
+        out, err = process.communicate(stdin, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        pytest.fail(f"still running after {TIMEOUT} s: {process.args!r}\n{out}\n{err}")
+    return Result(process.returncode, out, err)
+
+
+@pytest.fixture
+def concord(url: str, tmp_path: Path) -> CommandLine:
+    """The real command line on this test's database, acting as `ana`."""
+    return CommandLine(tmp_path, CONCORD_DATABASE_URL=url, CONCORD_USER="ana")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real task files; skips the test where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the real task files are not at hand")
+    return SHARED_DATA
