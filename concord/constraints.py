@@ -104,6 +104,12 @@ CONSTRAINTS: dict[str, _Meaning] = {
     "task_tags_task_id_fkey": _Meaning(
         NotFound, "the task is gone", "Somebody purged it just now."
     ),
+    "assignments_assigned_by_fkey": _Meaning(
+        NotFound, "you are gone", "Somebody deleted you just now; see: concord user list"
+    ),
+    "import_bases_task_id_fkey": _Meaning(
+        NotFound, "the task is gone", "Somebody purged it just now."
+    ),
 }
 """Constraint name → its meaning. A test holds it complete against the schema."""
 

@@ -68,6 +68,10 @@ BACKOFF_LONGEST = 0.5
 """Seconds: the range of the full-jitter exponential backoff between attempts."""
 
 
+DECISION_PATIENCE = 5.0
+"""Seconds to wait for a transaction to end whose COMMIT was lost: its backend may not know yet."""
+
+
 class Isolation(StrEnum):
     """Transaction isolation levels, named as SQL names them."""
 
@@ -87,12 +91,15 @@ _BEGIN: dict[tuple[Isolation, bool], LiteralString] = {
 
 # Everything is local to the transaction, so a pooler that hands out connections by the
 # transaction does not leak one user's identity or time-outs into another's. Reading the schema
-# revision and the actor here saves each of them a round trip.
+# revision and the actor here saves each of them a round trip. Tasks in use are in memory, where a
+# page costs the same wherever it lies: told so, the planner takes the index to a few rows instead
+# of reading all older ones in order.
 _SETTLE: LiteralString = """
 SELECT set_config('concord.actor', %(actor)s, true),
        set_config('concord.operation', %(operation)s, true),
        set_config('TimeZone', 'UTC', true),
        set_config('jit', 'off', true),
+       set_config('random_page_cost', '1.1', true),
        set_config('lock_timeout', %(lock_timeout)s, true),
        set_config('statement_timeout', %(statement_timeout)s, true),
        set_config('idle_in_transaction_session_timeout', %(idle_timeout)s, true);
@@ -455,13 +462,15 @@ class Database:
         try:
             # Never start a server here: a transaction in flight would be forgotten with it.
             with open_connection(self._settings, self._command) as connection:
-                if _still_running(connection, record.xid):
-                    raise unknown from cause
-                if self._schema is not None:
-                    connection.execute(
-                        "SELECT set_config('search_path', %s, false)", (self._schema,)
-                    )
-                found = connection.execute(_COMMITTED, {"xid": record.xid}).fetchone()
+                deadline = time.monotonic() + DECISION_PATIENCE
+                while _still_running(connection, record.xid):
+                    if time.monotonic() > deadline:
+                        raise unknown from cause
+                    time.sleep(BACKOFF_FIRST)
+                with connection.transaction():
+                    if self._schema is not None:
+                        connection.execute(_SEARCH_PATH, {"schema": self._schema})
+                    found = connection.execute(_COMMITTED, {"xid": record.xid}).fetchone()
         except psycopg.Error:
             raise unknown from cause
         if found != (True,):
@@ -503,6 +512,7 @@ def open_connection(settings: Settings, command: str) -> Connection:
         autocommit=True,
         prepare_threshold=None,
         application_name=f"concord {command}",
+        client_encoding="utf8",
         connect_timeout=max(2, settings.connect_timeout // 1000),
     )
 
@@ -542,7 +552,13 @@ def translate(error: psycopg.Error | UnicodeEncodeError) -> ConcordError:
             return Forbidden(primary, hint="Ask the owner of the database for the right.", **facts)
         case pg.DataError():
             return Usage(f"the database does not take this value: {primary}", **facts)
-        case pg.OperationalError() | pg.InterfaceError() | pg.ReadOnlySqlTransaction():
+        case (
+            pg.OperationalError()
+            | pg.InterfaceError()
+            | pg.ReadOnlySqlTransaction()
+            | pg.IdleInTransactionSessionTimeout()
+            | pg.TransactionTimeout()
+        ):
             return DatabaseUnavailable(
                 f"the database failed: {primary.strip()}",
                 hint="Nothing was written; concord doctor looks into it.",
@@ -555,7 +571,7 @@ def translate(error: psycopg.Error | UnicodeEncodeError) -> ConcordError:
 def unreachable(settings: Settings, error: psycopg.Error) -> DatabaseUnavailable:
     """Return the error for a server that does not let us in."""
     where = settings.provenance["database_url"]
-    reason = hide_password(str(error)).strip().replace("\n", " ")
+    reason = " ".join(hide_password(str(error)).split())
     return DatabaseUnavailable(
         f"cannot connect to the database: {reason}",
         hint="Is the server up? concord doctor looks into it."

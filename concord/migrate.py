@@ -60,14 +60,15 @@ def upgrade(settings: Settings, *, schema: str | None = None) -> tuple[str | Non
     try:
         with engine(settings).connect() as connection:
             if schema is not None:
-                connection.exec_driver_sql("SELECT set_config('search_path', %s, false)", (schema,))
-                connection.commit()
+                # Only for this transaction: a pooler may give the session to somebody else.
+                connection.exec_driver_sql("SELECT set_config('search_path', %s, true)", (schema,))
             before = revision(connection)
             made = config()
             made.attributes["connection"] = connection
             command.upgrade(made, "head")
+            now = revision(connection)
             connection.commit()
-            return before, revision(connection) or ""
+            return before, now or ""
     except CommandError as error:
         raise SchemaMismatch(
             "the database has a newer schema than this Concord knows",

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from concord.errors import ConcordError
 
 # C0 and C1 controls and DEL would be obeyed by the terminal; the marks that turn the direction of
-# text round would make a line read other than it is.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# text round would make a line read other than it is; lone surrogates (an argument that is no UTF-8)
+# cannot be written at all.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _TSV = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -42,12 +43,14 @@ def jsonable(value: Any) -> Any:
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
     """Return a value as JSON text."""
-    return json.dumps(
+    text = json.dumps(
         jsonable(value),
         ensure_ascii=False,
         indent=indent,
         separators=(",", ": " if indent else ":"),
     )
+    # `json` escapes the C0 controls alone; the others are safe on no terminal either.
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def cell(value: Any) -> str:
@@ -64,7 +67,7 @@ def cell(value: Any) -> str:
         case dict():
             return dumps(value)
         case _:
-            return str(value)
+            return dumps(value) if is_dataclass(value) else str(value)
 
 
 def tsv(value: Any) -> str:
@@ -74,7 +77,7 @@ def tsv(value: Any) -> str:
 
 def visible(text: str) -> str:
     r"""Return text that a terminal shows and never obeys: control characters as `\x1b`."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    return _CONTROL.sub(_escaped, text)
 
 
 def error_text(error: ConcordError, *, as_json: bool) -> str:
@@ -85,3 +88,8 @@ def error_text(error: ConcordError, *, as_json: bool) -> str:
     if error.hint:
         lines.append(f"hint: {error.hint}")
     return visible("\n".join(lines))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

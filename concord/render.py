@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from concord.models import Change
 
 TABLE = {
     "Task": ("id", "status", "priority", "project", "title", "due", "assignees", "tags"),
@@ -32,7 +36,20 @@ TABLE = {
 }
 """Model → the columns that a list shows unless told otherwise."""
 
-HANDLE = {"User": "username", "Project": "key", "Tag": "name", "SettingRow": "name"}
+SCREEN = {
+    "Task": ("id", "status", "priority", "project", "due", "title"),
+    "Change": ("at", "actor", "operation", "entity", "version", "change"),
+}
+"""Model → the columns of a terminal, which is narrow, where they are not those of `TABLE`."""
+
+HANDLE = {
+    "User": "username",
+    "Project": "key",
+    "Tag": "name",
+    "SettingRow": "name",
+    "Check": "check",
+    "Step": "xid",
+}
 """Model → the field that names it on the command line; `id` otherwise."""
 
 _STYLES = {
@@ -42,7 +59,18 @@ _STYLES = {
     "completed": "green",
     "canceled": "dim",
     "none": "dim",
+    "false": "bold red",
 }
+
+_NUMBERS = frozenset({"id", "version", "tasks", "entity_id"})
+_PROSE = frozenset(
+    {"title", "description", "name", "change", "old", "new", "value", "source", "hint", "email"}
+    | {"tags", "assignees"}
+)
+"""Columns that wrap where room is short."""
+
+_LONGEST_WORD = 16
+"""Cells that no prose column is narrowed below for the sake of a word."""
 
 
 class Renderer:
@@ -60,7 +88,11 @@ class Renderer:
         self._fields = fields
         self._no_color = no_color
 
-    def items(self, items: Sequence[Any], *, many: bool) -> None:
+    def check(self, model: type[Any]) -> None:
+        """Raise `Usage` if fields are asked for that a model does not have."""
+        self._columns(model)
+
+    def items(self, items: Sequence[object], *, many: bool) -> None:
         """Print model instances: one, or with `many` a list of any length.
 
         Raises `Usage` for a field that the model does not have.
@@ -70,46 +102,46 @@ class Renderer:
         match self.output:
             case "json":
                 shaped = [self._shaped(item) for item in items]
-                self._write(dumps(shaped if many else shaped[0], indent=self._indent()))
+                self.write(dumps(shaped if many else shaped[0], indent=self._indent()))
             case "jsonl":
                 for item in items:
-                    self._write(dumps(self._shaped(item)))
+                    self.write(dumps(self._shaped(item)))
             case "csv":
                 self._csv(items)
             case "quiet":
                 for item in items:
                     handle = HANDLE.get(type(item).__name__, "id")
-                    self._write(tsv(getattr(item, handle, "")))
+                    self.write(tsv(getattr(item, handle)))
             case "table":
                 self._table(items)
             case _:
                 for item in items:
-                    names = self._columns(item)
-                    self._write("\t".join(tsv(getattr(item, name)) for name in names))
+                    names = self._columns(type(item))
+                    self.write("\t".join(tsv(getattr(item, name)) for name in names))
 
-    def details(self, item: Any) -> None:
+    def details(self, item: object) -> None:
         """Print everything about one thing; a terminal gets it as a page to read."""
         if self.output == "tsv":
-            for name in self._columns(item, everything=True):
-                self._write(f"{name}\t{tsv(getattr(item, name))}")
+            for name in self._columns(type(item), everything=True):
+                self.write(f"{name}\t{tsv(getattr(item, name))}")
         elif self.output == "table":
             self._card(item)
         else:
             self.items([item], many=False)
 
-    def value(self, value: Any, text: str) -> None:
-        """Print a result that is no model: `value` as JSON, `text` for readers."""
-        if self.output in ("json", "jsonl"):
-            self._write(dumps(value, indent=self._indent() if self.output == "json" else None))
+    def report(self, report: object, text: str) -> None:
+        """Print what a command has to say: a dataclass for programs, `text` for readers."""
+        if self._fields is not None or self.output in ("json", "jsonl", "csv"):
+            self.items([report], many=False)
         elif self.output != "quiet":
-            self._write(text if self.output != "table" else visible(text))
+            self.write(text)
 
     def notice(self, code: str, message: str, hint: str | None = None, **details: Any) -> None:
         """Print a remark on stderr that no result depends on."""
         if self.output in ("json", "jsonl"):
             told = {"code": code, "message": message, "hint": hint, "details": details}
             text = dumps({"notice": told})
-        elif self.output == "quiet" and code != "cut":
+        elif self.output == "quiet" and code not in ("cut", "kept"):
             return
         else:
             text = visible(f"{message}; {hint}" if hint else message)
@@ -142,31 +174,30 @@ class Renderer:
         finally:
             bar.stop()
 
-    def _columns(self, item: Any, *, everything: bool = False) -> Sequence[str]:
-        known = [field.name for field in fields(item)]
+    def write(self, text: str) -> None:
+        """Print a line; to a terminal, nothing that it would obey."""
+        sys.stdout.write((visible(text) if self._terminal else text) + "\n")
+
+    def _columns(self, model: type[Any], *, everything: bool = False) -> Sequence[str]:
+        known = [field.name for field in fields(model)]
         if self._fields is None:
-            return known if everything else TABLE.get(type(item).__name__, known)
+            return known if everything else TABLE.get(model.__name__, known)
         for name in self._fields:
             if name not in known:
                 raise Usage(f"no such field: {name}", hint=f"Fields: {', '.join(known)}")
         return self._fields
 
-    def _shaped(self, item: Any) -> Any:
-        if not is_dataclass(item):
-            return item
-        return {name: getattr(item, name) for name in self._columns(item, everything=True)}
+    def _shaped(self, item: object) -> dict[str, Any]:
+        return {name: getattr(item, name) for name in self._columns(type(item), everything=True)}
 
-    def _csv(self, items: Sequence[Any]) -> None:
+    def _csv(self, items: Sequence[object]) -> None:
         from concord.formats.table import record
 
         for number, item in enumerate(items):
-            names = self._columns(item, everything=True)
+            names = self._columns(type(item), everything=True)
             if number == 0:
-                self._write(record(names))
-            self._write(record([getattr(item, name) for name in names]))
-
-    def _write(self, text: str) -> None:
-        sys.stdout.write(text + "\n")
+                self.write(record(names))
+            self.write(record([getattr(item, name) for name in names]))
 
     def _indent(self) -> int | None:
         return 2 if self._terminal else None
@@ -176,65 +207,138 @@ class Renderer:
     def _console(self) -> Console:
         from rich.console import Console
 
-        # rich looks at NO_COLOR and TERM itself.
+        # rich looks at NO_COLOR and TERM itself, but not at what overrules a TERM without colours.
+        forced = os.environ.get("CLICOLOR_FORCE", "0") != "0" and not os.environ.get("NO_COLOR")
         return Console(
             highlight=False,
             no_color=self._no_color or None,
-            width=shutil.get_terminal_size().columns if self._terminal else 100,
-            force_terminal=True if os.environ.get("CLICOLOR_FORCE", "0") != "0" else None,
+            color_system="standard" if forced else "auto",
+            width=shutil.get_terminal_size().columns,
         )
 
-    def _table(self, items: Sequence[Any]) -> None:
+    def _table(self, items: Sequence[object]) -> None:
         from rich import box
         from rich.table import Table
-        from rich.text import Text
 
         if not items:
             print("nothing to show", file=sys.stderr)
             return
-        names = self._columns(items[0])
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        for name in names:
-            narrow = name in ("id", "version", "tasks", "entity_id")
-            table.add_column(
-                name.removesuffix("_at").replace("_", " "),
-                justify="right" if narrow else "left",
-                no_wrap=name not in ("title", "description", "old", "new", "value"),
-                overflow="fold",
-            )
-        for item in items:
-            cells = [self._readable(name, getattr(item, name)) for name in names]
-            table.add_row(*(Text(text, style=_STYLES.get(text, "")) for text in cells))
-        self._console().print(table)
+        model = type(items[0])
+        names = self._columns(model)
+        if self._fields is None:
+            names = SCREEN.get(model.__name__, names)
+        console = self._console()
+        alone = self._fields is not None
+        rows = [[_cell(item, name, alone=alone) for name in names] for item in items]
+        heads = [name.removesuffix("_at").replace("_", " ") for name in names]
+        lines = [heads, *([text.plain for text in row] for row in rows)]
+        widths = _widths(names, list(zip(*lines, strict=True)), console.width)
+        if widths is None:
+            for row in rows:
+                console.print(_grid(heads, row))
+                console.print()
+            return
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+        for name, head, width in zip(names, heads, widths, strict=True):
+            justify = "right" if name in _NUMBERS else "left"
+            table.add_column(head, justify=justify, width=width, overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
 
-    def _card(self, item: Any) -> None:
+    def _card(self, item: object) -> None:
         from rich.markdown import Markdown
-        from rich.table import Table
-        from rich.text import Text
 
         console = self._console()
-        grid = Table.grid(padding=(0, 2))
-        for name in self._columns(item, everything=True):
-            value = getattr(item, name)
-            if name != "description" and value not in (None, ()):
-                text = self._readable(name, value)
-                grid.add_row(Text(name, style="dim"), Text(text, style=_STYLES.get(text, "")))
-        console.print(grid)
-        description = getattr(item, "description", None)
-        if description and (self._fields is None or "description" in self._fields):
+        names = self._columns(type(item), everything=True)
+        shown = [name for name in names if name != "description"]
+        console.print(_grid(shown, [_cell(item, name, alone=True) for name in shown]))
+        if "description" in names and (description := getattr(item, "description", None)):
             console.print()
             console.print(Markdown(visible(description)))
 
-    def _readable(self, name: str, value: Any) -> str:
-        from concord import dates
 
-        if isinstance(value, datetime):
-            if name == "due":
-                return dates.format_local(value, now=dates.local_now())
-            return f"{value.astimezone():%Y-%m-%d %H:%M}"
-        if isinstance(value, dict):
-            pairs = cast("dict[str, Any]", value).items()
-            return visible("\n".join(f"{key}: {cell(item)}" for key, item in pairs))
-        if isinstance(value, tuple):
-            return visible(", ".join(cast("tuple[str, ...]", value)))
-        return visible(cell(value))
+def _grid(names: Sequence[str], cells: Sequence[Text]) -> Table:
+    """Return what is there of one thing, a line for each name."""
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    grid = Table.grid("name", Column(overflow="fold"), padding=(0, 2))
+    for name, text in zip(names, cells, strict=True):
+        if text:
+            grid.add_row(Text(name, style="dim"), text)
+    return grid
+
+
+def _widths(
+    names: Sequence[str], columns: Sequence[Sequence[str]], room: int
+) -> Sequence[int] | None:
+    """Return how wide each column may be; `None` where they do not go side by side.
+
+    Where they do not fit as they are, prose is wrapped: no column below its longest word, and
+    what room is left goes to those that wrap the most.
+    """
+    from rich.cells import cell_len
+
+    full = [
+        max(cell_len(line) for text in column for line in text.split("\n")) for column in columns
+    ]
+    room -= 2 * (len(full) - 1)
+    if sum(full) <= room:
+        return full
+    least = [
+        min(width, _LONGEST_WORD, max(cell_len(word) for text in column for word in text.split()))
+        if name in _PROSE
+        else width
+        for name, width, column in zip(names, full, columns, strict=True)
+    ]
+    spare = room - sum(least)
+    if spare < 0:
+        return None
+    missing = sum(full) - sum(least)
+    return [low + (high - low) * spare // missing for low, high in zip(least, full, strict=True)]
+
+
+def _cell(item: object, name: str, *, alone: bool = False) -> Text:
+    """Return a field as a reader wants it.
+
+    In a table, unless it is `alone`, a title has the people and tags of its task with it, and
+    some columns tell of several fields.
+    """
+    from rich.text import Text
+
+    from concord.models import Change, Task
+
+    match item:
+        case Task() if name == "title" and not alone:
+            marks = [f"  @{user}" for user in item.assignees] + [f"  #{tag}" for tag in item.tags]
+            return Text.assemble(visible(item.title), (visible("".join(marks)), "dim"))
+        case Change() if name == "entity" and not alone:
+            return Text(visible(f"{item.entity} {item.entity_id}"))
+        case Change() if name == "change":
+            return Text(visible("\n".join(_changed(item))))
+        case _:
+            text = _readable(name, getattr(item, name))
+            return Text(text, style=_STYLES.get(text, ""))
+
+
+def _changed(change: Change) -> Iterator[str]:
+    for name in sorted(change.old.keys() | change.new.keys()):
+        before, after = cell(change.old.get(name)), cell(change.new.get(name))
+        arrow = f"{before} → {after}" if before else after
+        yield f"{name}: {arrow}".rstrip()
+
+
+def _readable(name: str, value: Any) -> str:
+    from concord import dates
+
+    if isinstance(value, datetime):
+        if name == "due":
+            return dates.format_local(value, now=dates.local_now())
+        return f"{value.astimezone():%Y-%m-%d %H:%M}"
+    if isinstance(value, dict):
+        pairs = cast("dict[str, Any]", value).items()
+        return visible("\n".join(f"{key}: {cell(item)}" for key, item in pairs))
+    if isinstance(value, tuple):
+        return visible(", ".join(cell(item) for item in cast("tuple[Any, ...]", value)))
+    return visible(cell(value))

@@ -28,15 +28,20 @@ PREFIX = "CONCORD_"
 PROJECT_FILE = ".concord.toml"
 OUTPUTS = ("auto", "json", "jsonl", "csv", "quiet")
 LOG_LEVELS = ("debug", "info", "warning", "error")
-# libpq hides nothing in its messages: take a password out before a URL or a DSN is shown.
-_URL_PASSWORD = re.compile(r"(?<=://)([^/@?#]*?):[^/?#]*(?=@)|(password\s*=\s*)('[^']*'|[^\s&]+)")
+# libpq hides nothing in its messages: take a password out before a URL or a DSN is shown. Where the
+# end of a password is not certain, rather too much is hidden than too little.
+_URL_PASSWORD = re.compile(r"(?<=://)([^:/@]*):.*(?=@)", re.DOTALL)
+_PASSWORD = re.compile(
+    r"([?&]\w*password=)[^&]*|(password\s*=\s*)(?:'(?:[^'\\]|\\.)*(?:'|$)|(?!')(?:[^\s\\]|\\.)+)",
+    re.DOTALL | re.IGNORECASE,
+)
 _DURATION = re.compile(r"(\d{1,9})\s*(ms|s|min|h)?")
 _UNITS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000}
 
 
 def hide_password(url: str) -> str:
     """Return a connection string that is safe to show."""
-    return _URL_PASSWORD.sub(lambda m: f"{m[1]}:***" if m[1] is not None else f"{m[2]}***", url)
+    return _PASSWORD.sub(r"\1\2***", _URL_PASSWORD.sub(r"\1:***", url))
 
 
 def _milliseconds(value: object) -> int:
@@ -167,7 +172,7 @@ def load(
     cannot be read.
     """
     environment = os.environ if environment is None else environment
-    directory = Path.cwd() if directory is None else directory
+    directory = _working_directory() if directory is None else directory
     raw: dict[str, tuple[object, str]] = {}
     for layer in (
         _from_user_file(environment),
@@ -226,6 +231,13 @@ def _platform_directory(kind: str) -> Path:
     return cast(Path, getattr(platformdirs, kind)("concord", appauthor=False))
 
 
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise Usage("the working directory is gone", hint="Go to one that exists: cd") from None
+
+
 def _login_name() -> str:
     import getpass
 
@@ -243,9 +255,11 @@ def _checked(name: str, setting: Setting, value: object, source: str) -> Any:
     try:
         return setting.parse(value)
     except ValueError as error:
-        shown = hide_password(str(value))
+        shown = repr(hide_password(str(value)))
+        if name == "database_url" and "://" not in str(value):
+            shown = "what it says"  # it may be, or hold, a password, and nothing tells where
         raise Usage(
-            f"{name} = {shown!r} ({source}) is not {error}",
+            f"{name} = {shown} ({source}) is not {error}",
             hint=f"{name}: {setting.about}.",
             setting=name,
             source=source,
@@ -264,9 +278,10 @@ def _from_environment(
 
 def _from_dotenv(directory: Path) -> dict[str, tuple[object, str]]:
     path = directory / ".env"
-    text = _read(path)
-    if PREFIX not in text:
+    # As a rule it is another program's, and need not be UTF-8, nor a file at all.
+    if PREFIX not in _read(path, errors="replace"):
         return {}
+    text = _read(path)
     from io import StringIO
 
     from dotenv import dotenv_values
@@ -307,10 +322,10 @@ def _from_toml(path: Path, allowed: set[str]) -> dict[str, tuple[object, str]]:
     return {name: (value, str(path)) for name, value in table.items()}
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, *, errors: str = "strict") -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
+        return path.read_text(encoding="utf-8", errors=errors)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return ""
     except (OSError, UnicodeDecodeError) as error:
         raise Usage(f"cannot read {path}: {error}", hint="Mend or remove the file.") from None

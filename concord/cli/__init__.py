@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -15,6 +16,9 @@ from concord.errors import Bug, ConcordError, ExitCode, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+COMPLETE = "_CONCORD_COMPLETE"
+"""The variable by which a shell asks for completion."""
 
 ENTRIES = {
     "init": Entry("init:init", "Prepare the database, or bring it up to date."),
@@ -54,24 +58,41 @@ def run(arguments: Sequence[str] | None = None) -> int:
     app = App()
     try:
         try:
-            status = root.main(list(arguments), "concord", standalone_mode=False, obj=app)
+            status = _invoke(arguments, app)
             sys.stdout.flush()
         finally:
             app.close()
-        return status if isinstance(status, int) else ExitCode.OK
     except (KeyboardInterrupt, click.Abort):
-        click.echo("\ninterrupted; nothing half-done", err=True)
+        _say("\ninterrupted; nothing half-done")
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # The reader has had enough. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader has had enough
+        _discard(sys.stdout)
         return ExitCode.OK
     except click.ClickException as error:
         return _report(app, arguments, _usage(error))
-    except ConcordError as error:
-        return _report(app, arguments, error)
+    except OSError as error:
+        _discard(sys.stdout)
+        return _report(app, arguments, _failure(error))
     except Exception as error:  # noqa: BLE001 - the last resort: never a traceback
+        if isinstance(error, ConcordError) and not isinstance(error, Bug):
+            return _report(app, arguments, error)
         return _report(app, arguments, _bug(app, error))
+    else:
+        return status
+
+
+def _invoke(arguments: Sequence[str], app: App) -> int:
+    # What `root.main` does, except that a closed pipe is no failure.
+    if instruction := os.environ.get(COMPLETE):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(root, {}, "concord", COMPLETE, instruction)
+    try:
+        with root.make_context("concord", list(arguments), obj=app) as context:
+            root.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    return ExitCode.OK
 
 
 def _usage(error: click.ClickException) -> Usage:
@@ -80,26 +101,45 @@ def _usage(error: click.ClickException) -> Usage:
     return Usage(error.format_message(), hint=f"Try: {path} --help")
 
 
+def _failure(error: OSError) -> Usage:
+    """Return the error for what the operating system refuses: as a rule, to take our output."""
+    return Usage(
+        f"cannot go on: {error}",
+        hint="What was to be changed may have been: concord history tells.",
+    )
+
+
 def _bug(app: App, error: Exception) -> Bug:
+    """Log an error that should not be, and return the one that says where."""
     from concord.logs import log_bug
 
-    return Bug(
-        f"unexpected {type(error).__name__}: this is a bug in Concord",
-        hint=log_bug(app.__dict__.get("settings"), app.command, error),
-    )
+    told = error if isinstance(error, Bug) else Bug(f"unexpected {type(error).__name__}")
+    where = log_bug(app.__dict__.get("settings"), app.command, error)
+    return Bug(f"{told.message}: this is a bug in Concord", hint=where, **told.details)
 
 
 def _report(app: App, arguments: Sequence[str], error: ConcordError) -> int:
     """Print an error: as JSON where JSON was asked for, even if parsing never got that far."""
     flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    settings = app.__dict__.get("settings")
-    output = app.output or (settings.output if settings is not None else None)
+    output = app.output
+    if output is None:
+        with suppress(ConcordError):
+            output = app.settings.output
     as_json = output in ("json", "jsonl") or "--json" in flags or "--jsonl" in flags
     from concord.plain import error_text
 
-    click.echo(error_text(error, as_json=as_json), err=True)
-    if isinstance(error, Bug) and "settings" in app.__dict__:
-        from concord.logs import log_bug
-
-        log_bug(app.settings, app.command, error)
+    _say(error_text(error, as_json=as_json))
     return error.exit_code
+
+
+def _say(text: str) -> None:
+    try:
+        click.echo(text, err=True)
+    except OSError:  # nobody is left to tell
+        _discard(sys.stderr)
+
+
+def _discard(stream: TextIO) -> None:
+    """Let go of what a stream did not take; Python would fail on it once more at exit."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

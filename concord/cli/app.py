@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+MODELS = {
+    "task": "Task",
+    "assign": "Task",
+    "project": "Project",
+    "tag": "Tag",
+    "user": "User",
+    "history": "Change",
+}
+"""First word of a command → the model it prints, by whose fields `--fields` goes."""
+
 SHORTCUTS = {"assign": "task assign", "task log": "history"}
 """Commands that are another one by a shorter name: history and logs know them by one."""
 
@@ -33,6 +43,8 @@ class App:
         self.no_color = False
         self.verbose = False
         self.command = ""
+        self._complained = False
+        self._stdin_read = False
 
     @staticmethod
     def of(ctx: click.Context) -> App:
@@ -67,6 +79,11 @@ class App:
 
     def run(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run an operation in a transaction of its own. Raises `ConcordError`."""
+        model = MODELS.get(self.command.partition(" ")[0])
+        if self.fields is not None and model is not None:
+            from concord import models
+
+            self.render.check(getattr(models, model))
         return self.database.run(operation, *args, **kwargs)
 
     def show(self, items: Sequence[Any], *, many: bool) -> None:
@@ -95,7 +112,22 @@ class App:
         if level == "warning" or self.settings.log_level in ("debug", "info"):
             from concord.logs import log_transaction
 
-            log_transaction(self.settings, self.command, record, level)
+            try:
+                log_transaction(self.settings, self.command, record, level)
+            except OSError as error:
+                self._complain(error)
+
+    def read_stdin(self) -> str:
+        """Return all of stdin. Raises `Usage` if it was read before, or is no text."""
+        from concord.errors import Usage
+
+        if self._stdin_read:
+            raise Usage("- stands for stdin twice", hint="Give one of the two on the command line.")
+        self._stdin_read = True
+        try:
+            return sys.stdin.read()
+        except UnicodeDecodeError:
+            raise Usage("stdin is not valid Unicode", hint="Pass it in UTF-8.") from None
 
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask before something that cannot be taken back.
@@ -107,8 +139,18 @@ class App:
         if not sys.stdin.isatty():
             from concord.errors import Usage
 
-            raise Usage(f"{question}: nobody is there to confirm it", hint="Say so with --yes.")
-        click.confirm(question, abort=True, err=True)
+            raise Usage(f"{question} Nobody is there to confirm it.", hint="Say so with --yes.")
+        from concord.plain import visible
+
+        click.confirm(visible(question), abort=True, err=True)
+
+    def _complain(self, error: OSError) -> None:
+        """Say that the log cannot be written, once, to whoever asked for a log."""
+        source = self.settings.provenance
+        if self._complained or source["log_level"] == source["log_file"] == "default":
+            return
+        self._complained = True
+        self.render.notice("log", f"the log cannot be written: {error}")
 
     def close(self) -> None:
         """Give back what was opened."""

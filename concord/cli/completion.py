@@ -28,8 +28,8 @@ def script(shell: str) -> str:
     """Return the completion script of a shell, made by Click for this command line."""
     from click.shell_completion import get_completion_class
 
-    from concord.cli import root
+    from concord.cli import COMPLETE, root
 
     made = get_completion_class(shell)
     assert made is not None
-    return made(root, {}, "concord", "_CONCORD_COMPLETE").source().strip() + "\n"
+    return made(root, {}, "concord", COMPLETE).source().strip() + "\n"

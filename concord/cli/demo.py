@@ -42,6 +42,8 @@ def workflow(app: App) -> None:
     from concord.scratch import scratch_database
     from concord.sql import assignments, history, projects, tasks, users
 
+    app.render.check(Step)
+    told_at_end = app.fields is not None or app.render.output not in ("table", "tsv")
     records: list[Record] = []
     steps: list[Step] = []
     last = 0
@@ -65,8 +67,8 @@ def workflow(app: App) -> None:
                     told.items[::-1],
                 )
             )
-            if app.render.output not in ("json", "jsonl", "csv", "quiet"):
-                app.render.value(None, _told(steps[-1], len(steps)))
+            if not told_at_end:
+                app.render.write(_told(steps[-1], len(steps)))
             return result
 
         database.run(users.enter)
@@ -92,12 +94,10 @@ def workflow(app: App) -> None:
             append_description="Read ARCHITECTURE.md.",
         )
         step(f"task done {made.id}", tasks.set_status, ids, "completed")
-    if app.render.output in ("json", "jsonl", "csv", "quiet"):
+    if told_at_end:
         app.show(steps, many=True)
     else:
-        app.render.value(
-            None, f"{len(steps)} transactions committed; the scratch schema is gone again."
-        )
+        app.render.write(f"{len(steps)} transactions committed; the scratch schema is gone again.")
 
 
 def _task(result: Any) -> Task | None:

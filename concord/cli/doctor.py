@@ -34,20 +34,29 @@ class Check:
     hint: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All that `doctor` found."""
+
+    healthy: bool
+    checks: list[Check]
+    settings: list[SettingRow]
+
+
 @click.command("doctor", cls=Command, examples=("concord doctor", "concord doctor --json"))
 @pass_app
 def doctor(app: App) -> None:
     """Check the database and the settings; exit 7 if anything is wrong."""
     checks = _checks(app)
     bad = [check for check in checks if not check.ok]
+    settings = [SettingRow(*row) for row in app.settings.shown()]
     if app.render.output in ("json", "jsonl"):
-        settings = [SettingRow(*row) for row in app.settings.shown()]
-        told = {"healthy": not bad, "checks": checks, "settings": settings}
-        app.render.value(told, "")
+        app.show([Diagnosis(not bad, checks, settings)], many=False)
     else:
         app.show(checks, many=True)
-        if app.render.output != "quiet":
-            app.show([SettingRow(*row) for row in app.settings.shown()], many=True)
+        if app.render.output in ("table", "tsv") and app.fields is None:
+            app.render.write("")
+            app.show(settings, many=True)
     if bad:
         raise DatabaseUnavailable(
             "; ".join(f"{check.check}: {check.value}" for check in bad),

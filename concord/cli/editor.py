@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from concord.cli.options import DUE, PRIORITY, STATUS
-from concord.errors import ConcordError, Conflict, Usage
+from concord.errors import ConcordError, Usage
 from concord.formats import front_matter
+from concord.plain import moment
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from types import FrameType
+
     from concord.cli.app import App
     from concord.models import Task
 
@@ -27,35 +33,53 @@ def edit_task(app: App, task_id: int, if_version: int | None) -> None:
     """Let the user edit a task as a file, and write the fields that they changed.
 
     The transaction begins only when the editor is closed. What others changed meanwhile in other
-    fields stays. Raises `Conflict` where both changed the same field: the user's text is then
-    kept in a file that the message names.
+    fields stays; with `if_version` nobody may have changed anything. Raises `Conflict` where both
+    changed the same field: the user's text is then kept in a file that the message names.
     """
     from concord.sql import tasks
 
     (base,) = app.run(tasks.show, [task_id])
-    if if_version is not None and base.version != if_version:
+    if if_version is not None and if_version < base.version:
+        # Versions only grow: this can match no row, and says what made the version stale.
         app.run(tasks.edit, [task_id], {"title": base.title}, if_version=if_version)
     before = _dump(base)
     path = _write(f"concord-task-{task_id}-", before)
     try:
         _open(path)
-        after = path.read_text(encoding="utf-8")
-        changes = _changes(before, after)
+        changes = _changes(before, _read(path))
         if not changes:
             path.unlink()
             app.render.notice("unchanged", f"task {task_id} is unchanged")
             return
-        merged = app.run(tasks.merge, base, changes)
-    except (ConcordError, click.ClickException, UnicodeDecodeError) as error:
-        raise _kept(error, path) from error
+        if if_version is None:
+            edited = app.run(tasks.merge, base, changes)
+        else:
+            (edited,) = app.run(tasks.edit, [task_id], changes, if_version=if_version)
+    except ConcordError as error:
+        if _worth_keeping(path, before):
+            error.message += f"; your text is kept in {path}"
+            error.details["file"] = str(path)
+        raise
+    except BaseException:
+        if _worth_keeping(path, before):
+            app.render.notice("kept", f"your text is kept in {path}", file=str(path))
+        raise
     path.unlink()
-    app.show([merged], many=False)
+    app.show([edited], many=False)
 
 
 def _dump(task: Task) -> str:
-    due = f"{task.due.astimezone():%Y-%m-%d %H:%M:%S}" if task.due else "none"
-    fields = {name: str(getattr(task, name)) for name in FIELDS} | {"due": due}
+    fields = {name: str(getattr(task, name)) for name in FIELDS} | {"due": _due(task.due)}
     return front_matter.dump(fields, task.description or "")
+
+
+def _due(due: datetime | None) -> str:
+    if due is None:
+        return "none"
+    try:
+        return f"{due.astimezone():%Y-%m-%d %H:%M:%S}"
+    except (OverflowError, ValueError):
+        return moment(due)  # within hours of the calendar's ends no local form exists
 
 
 def _changes(before: str, after: str) -> dict[str, Any]:
@@ -63,20 +87,25 @@ def _changes(before: str, after: str) -> dict[str, Any]:
     known = frozenset(FIELDS)
     shown, old_body = front_matter.load(before, known)
     given, body = front_matter.load(after, known)
-    readers = {"status": STATUS, "priority": PRIORITY, "due": DUE}
     changes: dict[str, Any] = {}
     for name in FIELDS:
         value = given.get(name, "")
-        if value == shown[name]:
-            continue
-        if name in readers:
-            moment = readers[name].convert(value, None, None)
-            changes[name] = None if moment == "none" and name == "due" else moment
-        else:
-            changes[name] = value
+        if value != shown[name]:
+            changes[name] = _value(name, value)
     if body != old_body:
         changes["description"] = body or None
     return changes
+
+
+def _value(name: str, text: str) -> Any:
+    reader = {"status": STATUS, "priority": PRIORITY, "due": DUE}.get(name)
+    if reader is None:
+        return text
+    try:
+        value = reader.convert(text, None, None)
+    except click.BadParameter as error:
+        raise Usage(f"{name}: {error.message}", hint="Mend the file.", field=name) from None
+    return None if name == "due" and value == "none" else value
 
 
 def _write(prefix: str, text: str) -> Path:
@@ -85,6 +114,22 @@ def _write(prefix: str, text: str) -> Path:
     with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 - it is open already
         file.write(text)
     return Path(name)
+
+
+def _read(path: Path) -> str:
+    try:
+        # Not as text, which would take a carriage return in the description for a line end.
+        return path.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Usage(f"cannot read what the editor left: {error}", hint="Save as UTF-8.") from None
+
+
+def _worth_keeping(path: Path, before: str) -> bool:
+    """Remove the file if it holds nothing but what it began with; whether there is more."""
+    with suppress(OSError):
+        if path.read_bytes() == before.encode():
+            path.unlink()
+    return path.exists()
 
 
 def _open(path: Path) -> None:
@@ -96,12 +141,17 @@ def _open(path: Path) -> None:
                 hint="Name a field such as --title, or set VISUAL or EDITOR.",
             )
         editor = "vi"
+    # Ctrl-C in the editor is meant for the editor, which gets it as well. A handler, and not
+    # SIG_IGN, because the editor would inherit that.
+    handler = signal.signal(signal.SIGINT, _leave_alone)
     try:
         status = subprocess.run([*shlex.split(editor), str(path)], check=False).returncode
     except (OSError, ValueError) as error:
         raise Usage(
             f"cannot run the editor {editor!r}: {error}", hint="Set VISUAL or EDITOR."
         ) from None
+    finally:
+        signal.signal(signal.SIGINT, handler)
     if status != 0:
         raise Usage(
             f"the editor {editor!r} ended with status {status}; the task is unchanged",
@@ -109,14 +159,5 @@ def _open(path: Path) -> None:
         )
 
 
-def _kept(error: Exception, path: Path) -> ConcordError:
-    """Return the error with a word on where the user's text is."""
-    if not isinstance(error, ConcordError):
-        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        error = Usage(message)
-    kind = Conflict if isinstance(error, Conflict) else type(error)
-    return kind(
-        f"{error.message}; your text is kept in {path}",
-        hint=error.hint,
-        **error.details | {"file": str(path)},
-    )
+def _leave_alone(_: int, __: FrameType | None) -> None:
+    """Do nothing about a signal."""

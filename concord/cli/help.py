@@ -14,12 +14,13 @@ from concord.cli.lazy import Command
 @click.pass_context
 def help_command(ctx: click.Context, path: tuple[str, ...]) -> None:
     """Show help for a command."""
-    root = ctx.find_root()
-    current = click.Context(root.command, info_name=root.info_name, obj=root.obj)
+    current = ctx.find_root()
     for name in path:
         if not isinstance(current.command, click.Group):
             raise click.UsageError(f"{current.command_path} has no subcommands", current)
         _, command, _ = current.command.resolve_command(current, [name])
         assert command is not None
-        current = click.Context(command, info_name=name, parent=current)
+        current = command.context_class(
+            command, info_name=name, parent=current, **command.context_settings
+        )
     click.echo(current.get_help())

@@ -15,10 +15,7 @@ from concord.cli.options import OUTPUT_SECTION, common_options
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-CONTEXT: dict[str, Any] = {
-    "help_option_names": ["-h", "--help"],
-    "max_content_width": 100,
-}
+CONTEXT: dict[str, Any] = {"max_content_width": 100}
 
 
 class Entry(NamedTuple):
@@ -36,6 +33,10 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.examples = tuple(examples)
         self.params.extend(common_options())
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """Return the names of the help option, in whatever context somebody asks."""
+        return ["-h", "--help"]
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what the command does, then examples."""
@@ -66,6 +67,10 @@ class Group(click.Group):
         self.entries = dict(entries or {})
         self.examples = tuple(examples)
         self.params.extend(common_options())
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """Return the names of the help option, in whatever context somebody asks."""
+        return ["-h", "--help"]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, in the order of the map."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -268,7 +267,7 @@ def _expand(ctx: click.Context, _: click.Parameter, values: tuple[str, ...]) -> 
     for value in values:
         if value == "-":
             # The first word of each line, so that the lines of `task list` do as they are.
-            lines = sys.stdin.read().splitlines()
+            lines = App.of(ctx).read_stdin().splitlines()
             found += [TASK_ID.convert(line.split()[0], None, ctx) for line in lines if line.strip()]
         else:
             found.append(TASK_ID.convert(value, None, ctx))

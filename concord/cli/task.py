@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -70,7 +69,7 @@ def add(
     new = tasks.NewTask(
         title=title,
         project=_project(project or app.settings.project),
-        description=_text(description),
+        description=_text(app, description),
         status=status,
         priority=priority,
         due=_none(due),
@@ -196,7 +195,7 @@ def edit(
     if "description" in changes:
         if append_description is not None:
             raise click.UsageError("--description and --append-description exclude each other")
-        changes["description"] = _text(changes["description"])
+        changes["description"] = _text(app, changes["description"])
     if "due" in changes:
         changes["due"] = _none(changes["due"])
     if if_version is not None and len(ids) != 1:
@@ -208,7 +207,7 @@ def edit(
         tasks.edit,
         ids,
         changes,
-        append_description=_text(append_description),
+        append_description=_text(app, append_description),
         if_version=if_version,
     )
     app.show(edited, many=ids.many)
@@ -387,5 +386,5 @@ def _none(value: Any) -> Any:
     return None if value == "none" else value
 
 
-def _text(value: str | None) -> str | None:
-    return sys.stdin.read() if value == "-" else value
+def _text(app: App, value: str | None) -> str | None:
+    return app.read_stdin() if value == "-" else value

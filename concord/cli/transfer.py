@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -80,23 +82,29 @@ def export(app: App, format_name: str, file: str, projects: tuple[str, ...], tra
     """
     from concord.sql import listing
 
+    if app.fields is not None:
+        raise click.UsageError("an export has all fields; choose some with: task list --fields")
     found = app.run(
         listing.snapshot, listing.Filters(projects=projects, trash=None if trash else False)
     )
     lines = _writer(format_name)(found, ", ".join(projects) or "Tasks")
-    with _output(file) as out:
+    if file == "-":
+        for line in lines:
+            app.render.write(line)
+        return
+    with _written(Path(file)) as out:
         for line in lines:
             out.write(line + "\n")
-    if file != "-":
-        app.render.notice("exported", f"{len(found)} tasks written to {file}", tasks=len(found))
+    app.render.notice("exported", f"{len(found)} tasks written to {file}", tasks=len(found))
 
 
 def _import(
     app: App, name: str, file: str, project: str | None, *, dry_run: bool, skip_bad: bool
 ) -> None:
-    from concord.models import BadRow, ImportedTask, SkippedRow
+    from concord.models import BadRow, ImportedTask, ImportReport, SkippedRow
     from concord.sql import imports
 
+    app.render.check(ImportReport)
     rows: list[ImportedTask] = []
     skipped: list[SkippedRow] = []
     bad: list[BadRow] = []
@@ -131,12 +139,9 @@ def _import(
             task=conflict.task,
             fields=conflict.fields,
         )
-    counts = {
-        kind: getattr(report, kind)
-        for kind in ("created", "updated", "unchanged", "skipped", "conflicting")
-    }
-    told = ", ".join(f"{number} {kind}" for kind, number in counts.items())
-    app.render.value(counts, f"would be: {told}" if dry_run else told)
+    kinds = ("created", "updated", "unchanged", "skipped", "conflicting")
+    told = ", ".join(f"{getattr(report, kind)} {kind}" for kind in kinds)
+    app.render.report(report, f"would be: {told}" if dry_run else told)
 
 
 def _unreadable(file: str, bad: list[BadRow]) -> Usage:
@@ -189,18 +194,26 @@ def _read(file: str) -> bytes:
 
 
 @contextmanager
-def _output(file: str) -> Generator[IO[Any]]:
-    """Yield stdout, or a file that appears under its name only when it is complete."""
-    if file == "-":
-        yield sys.stdout
-        return
-    path = Path(file)
-    partial = path.with_name(path.name + ".part")
+def _written(path: Path) -> Generator[IO[str]]:
+    """Yield a file to write to that appears under its name only when it is complete."""
     try:
-        with partial.open("w", encoding="utf-8", newline="") as out:
-            yield out
-        partial.replace(path)
+        if path.exists() and not path.is_file():
+            with path.open("w", encoding="utf-8", newline="") as out:
+                yield out  # a device or a pipe: no file is to take its place
+            return
+        target = path.resolve()  # behind a link: the link is to stay
+        partial = target.with_name(f".concord-{os.getpid()}.part")
+        with partial.open("x", encoding="utf-8", newline="") as out:
+            try:
+                yield out
+                out.flush()
+                if target.exists():
+                    shutil.copymode(target, partial)
+                partial.replace(target)
+            except BaseException:
+                partial.unlink()
+                raise
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise Usage(f"cannot write {file}: {error.strerror}", hint="Name another file.") from None
-    finally:
-        partial.unlink(missing_ok=True)
+        raise Usage(f"cannot write {path}: {error.strerror}", hint="Name another file.") from None

@@ -7,6 +7,7 @@ character, and nothing in it can be a reference, a number or a date.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from concord.errors import Usage
@@ -28,8 +29,9 @@ def load(text: str, known: frozenset[str]) -> tuple[dict[str, str], str]:
 
     Raises `Usage` naming the line that cannot be read.
     """
-    lines = text.removeprefix("\ufeff").splitlines()
-    if not lines or lines[0].strip() != FENCE:
+    # Only what an editor calls a line: a title may hold other characters that separate lines.
+    lines = re.split(r"\r?\n", text.removeprefix("\ufeff"))
+    if lines[0].strip() != FENCE:
         raise _bad(1, f"expected {FENCE}")
     fields: dict[str, str] = {}
     for number, line in enumerate(lines[1:], start=2):

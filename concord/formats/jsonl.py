@@ -9,12 +9,18 @@ from uuid import UUID
 
 from concord.models import BadRow, ImportedTask, Task
 from concord.plain import dumps
-from concord.vocabulary import PRIORITIES, STATUSES
+from concord.vocabulary import PRIORITIES, STATUSES, TITLE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from concord.models import ParsedRow
+
+
+LARGEST_ID = 2**53
+"""Beyond it JSON readers lose digits; and new tasks need numbers behind the highest one."""
+
+LARGEST_VERSION = 2**30
 
 
 def dump(tasks: Iterable[Task]) -> Iterator[str]:
@@ -25,7 +31,7 @@ def dump(tasks: Iterable[Task]) -> Iterator[str]:
 
 def parse(data: bytes) -> Iterator[ParsedRow]:
     """Yield a task or a bad row for each line. Empty lines mean nothing. Raises nothing."""
-    seen: dict[UUID, int] = {}
+    seen: dict[tuple[str, UUID | int | None], int] = {}
     for number, line in enumerate(data.split(b"\n"), start=1):
         if not line.strip():
             continue
@@ -37,11 +43,14 @@ def parse(data: bytes) -> Iterator[ParsedRow]:
         except ValueError as error:
             yield BadRow(number, str(error))
             continue
-        assert row.uid is not None
-        if row.uid in seen:
-            yield BadRow(number, f"uid {row.uid} was already on line {seen[row.uid]}")
+        # The id as well is for one task only, because parents are named by it.
+        names = [("uid", row.uid), *([("id", row.id)] if row.id else [])]
+        twins = [name for name in names if name in seen]
+        if twins:
+            kind, name = twins[0]
+            yield BadRow(number, f"{kind} {name} was already on line {seen[kind, name]}")
             continue
-        seen[row.uid] = number
+        seen |= dict.fromkeys(names, number)
         yield row
 
 
@@ -55,15 +64,15 @@ def _task(document: Any, line: int) -> ImportedTask:
         ref=str(uid),
         uid=uid,
         line=line,
-        title=_text(fields, "title"),
+        title=_title(fields),
         status=_one_of(fields, "status", STATUSES),
         priority=_one_of(fields, "priority", PRIORITIES),
         owner=_text(fields, "owner"),
         tags=_texts(fields, "tags"),
         assignees=_texts(fields, "assignees"),
-        id=_number(fields, "id"),
-        parent=_number(fields, "parent"),
-        version=_number(fields, "version"),
+        id=_number(fields, "id", LARGEST_ID),
+        parent=_number(fields, "parent", LARGEST_ID),
+        version=_number(fields, "version", LARGEST_VERSION),
         project=_optional_text(fields, "project"),
         description=_optional_text(fields, "description"),
         external_ref=_optional_text(fields, "external_ref"),
@@ -84,6 +93,13 @@ def _text(fields: dict[str, Any], name: str) -> str:
     return value
 
 
+def _title(fields: dict[str, Any]) -> str:
+    title = _text(fields, "title")
+    if not title.strip() or len(title) > TITLE_LIMIT or "\n" in title or "\r" in title:
+        raise ValueError(f"title: not one line of 1 to {TITLE_LIMIT} characters")
+    return title
+
+
 def _optional_text(fields: dict[str, Any], name: str) -> str | None:
     return None if fields.get(name) is None else _text(fields, name)
 
@@ -102,10 +118,10 @@ def _one_of(fields: dict[str, Any], name: str, choices: tuple[Any, ...]) -> Any:
     return value
 
 
-def _number(fields: dict[str, Any], name: str) -> int | None:
+def _number(fields: dict[str, Any], name: str, largest: int) -> int | None:
     value = fields.get(name)
-    if value is not None and (type(value) is not int or not 0 < value < 2**63):
-        raise ValueError(f"{name}: not a positive number")
+    if value is not None and (type(value) is not int or not 0 < value <= largest):
+        raise ValueError(f"{name}: not a whole number from 1 to {largest}")
     return value
 
 

@@ -63,7 +63,7 @@ def page(
     query = PAGE.format(conditions=sql.SQL(" AND ").join(named or [sql.SQL("true")]))
     params = given | {"limit": None if limit is None else limit + 1, "skip": skip}
     found = tx.rows(query, params, Change)
-    if not found and filters.task is not None and after is None and not skip:
+    if not found and filters.task and filters == Filters(filters.task) and not (after or skip):
         raise NotFound(
             f"no such task, now or ever: {filters.task}",
             hint="See what there is: concord task list",

@@ -44,17 +44,20 @@ ANALYZE: LiteralString = """
 ANALYZE import_rows
 """
 
-# FOR SHARE keeps the projects from being archived until the import has committed.
+# FOR SHARE keeps the projects from being archived until the import has committed. The fence makes
+# it lock them all: the planner pushes the condition into a subquery, before its locking.
 ARCHIVED: LiteralString = """
 -- archived_projects: which of the projects take no tasks
-SELECT key FROM (
+WITH wanted AS MATERIALIZED (
     SELECT key, archived_at FROM projects
     WHERE key IN (SELECT project FROM import_rows) ORDER BY id FOR SHARE
-) AS wanted
-WHERE archived_at IS NOT NULL
+)
+SELECT key FROM wanted WHERE archived_at IS NOT NULL
 """
 
-# Tags and users are compared in lower case, because that is how they are told apart.
+# Tags and users are compared in lower case, because that is how they are told apart. A task that
+# was moved since is known by the project for which the file brought it. Only what the same format
+# told last time is an ancestor: another one may have told what somebody changed here.
 PLAN: LiteralString = """
 -- plan_import: each row with its task, if there is one, and what changed on which side
 CREATE TEMPORARY TABLE import_plan ON COMMIT DROP AS
@@ -81,10 +84,13 @@ WITH matched AS MATERIALIZED (
     FROM import_rows r
     LEFT JOIN projects p ON p.key = r.project
     LEFT JOIN tasks by_uid ON by_uid.uid = r.uid
+    LEFT JOIN (import_bases o JOIN tasks brought ON brought.id = o.task_id) ON r.uid IS NULL
+        AND o.format = %(format)s AND (o.fields ->> 'project')::bigint = p.id
+        AND brought.external_ref = r.external_ref
     LEFT JOIN tasks by_ref ON r.uid IS NULL
         AND by_ref.project_id = p.id AND by_ref.external_ref = r.external_ref
-    LEFT JOIN tasks t ON t.id = coalesce(by_uid.id, by_ref.id)
-    LEFT JOIN import_bases b ON b.task_id = t.id
+    LEFT JOIN tasks t ON t.id = coalesce(by_uid.id, brought.id, by_ref.id)
+    LEFT JOIN import_bases b ON b.task_id = t.id AND b.format = %(format)s
 )
 SELECT matched.*,
        ARRAY(SELECT key FROM jsonb_object_keys(theirs) AS key
@@ -124,6 +130,9 @@ WORK: LiteralString = """
 DELETE FROM import_plan WHERE clashing <> '{}' AND task_id IS NOT NULL
 """
 
+# In these and in CREATE, DO NOTHING never skips a row that we can see. It is there for one that
+# somebody else has just inserted: at SERIALIZABLE that is a failure to serialize, and the import
+# starts again, instead of a duplicate key, which would end it.
 ADD_USERS: LiteralString = """
 -- add_users: owners and assignees that are new here
 INSERT INTO users (username)
@@ -132,6 +141,7 @@ FROM import_plan, unnest(assignees || owner) AS wanted(person)
 WHERE person IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM users u WHERE lower(u.username) = lower(person))
 ORDER BY lower(person), person
+ON CONFLICT (lower(username)) DO NOTHING
 """
 
 ADD_TAGS: LiteralString = """
@@ -141,6 +151,7 @@ SELECT DISTINCT ON (lower(label)) label
 FROM import_plan, unnest(tags) AS wanted(label)
 WHERE NOT EXISTS (SELECT 1 FROM tags g WHERE lower(g.name) = lower(label))
 ORDER BY lower(label), label
+ON CONFLICT (lower(name)) DO NOTHING
 """
 
 ADD_PROJECTS: LiteralString = """
@@ -148,6 +159,7 @@ ADD_PROJECTS: LiteralString = """
 INSERT INTO projects (key, name, owner_id)
 SELECT DISTINCT project, project, %(actor_id)s::bigint FROM import_plan
 WHERE project IS NOT NULL AND NOT EXISTS (SELECT 1 FROM projects p WHERE p.key = project)
+ON CONFLICT (key) DO NOTHING
 """
 
 # Ids come from the file where they are free. Nobody may draw from the sequence between looking
@@ -183,29 +195,25 @@ WHERE p.line = numbered.line
 """
 
 CREATE: LiteralString = """
--- create_tasks: with the times of the file
+-- create_tasks: with the times of the file, and parents by the ids that it knows them by
 INSERT INTO tasks (id, uid, project_id, title, description, status, priority, due, owner_id,
-                   external_ref, version, created_at, updated_at, completed_at, deleted_at)
+                   external_ref, parent_id, version, created_at, updated_at, completed_at,
+                   deleted_at)
 SELECT r.task_id, coalesce(r.uid, gen_random_uuid()), p.id, r.title, r.description, r.status,
-       r.priority, r.due, coalesce(o.id, %(actor_id)s), r.external_ref, coalesce(r.version, 1),
-       coalesce(r.created_at, r.updated_at, now()), coalesce(r.updated_at, r.created_at, now()),
-       r.completed_at, r.deleted_at
+       r.priority, r.due, coalesce(o.id, %(actor_id)s), r.external_ref, parent.task_id,
+       coalesce(r.version, 1), coalesce(r.created_at, r.updated_at, now()),
+       coalesce(r.updated_at, r.created_at, now()), r.completed_at, r.deleted_at
 FROM import_plan r
 LEFT JOIN projects p ON p.key = r.project
 LEFT JOIN users o ON lower(o.username) = lower(r.owner)
+LEFT JOIN import_plan parent ON parent.file_id = r.file_parent
 WHERE r.changed = '{created}'
 ORDER BY r.line
-"""
-
-ADOPT: LiteralString = """
--- adopt_children: parents by the ids that the file knows them by
-UPDATE tasks t SET parent_id = parent.task_id
-FROM import_plan r JOIN import_plan parent ON parent.file_id = r.file_parent
-WHERE t.id = r.task_id AND r.changed = '{created}'
+ON CONFLICT (id) DO NOTHING
 """
 
 UPDATE: LiteralString = """
--- update_tasks: only the fields that changed in the file
+-- update_imported: only the fields that changed in the file
 UPDATE tasks t SET
     title = CASE WHEN 'title' = ANY(r.changed) THEN r.title ELSE t.title END,
     description = CASE WHEN 'description' = ANY(r.changed) THEN r.description
@@ -257,10 +265,13 @@ ON CONFLICT DO NOTHING
 """
 
 REMEMBER: LiteralString = """
--- remember_bases: what the file said this time
+-- remember_bases: what the file said this time, and for which project
 INSERT INTO import_bases (task_id, format, fields)
-SELECT task_id, %(format)s, theirs FROM import_plan
-WHERE base IS DISTINCT FROM theirs
+SELECT task_id, %(format)s, told
+FROM import_plan
+LEFT JOIN projects p ON p.key = project
+CROSS JOIN LATERAL (SELECT theirs || jsonb_build_object('project', p.id) AS told) AS this_time
+WHERE base IS DISTINCT FROM told
 ON CONFLICT (task_id) DO UPDATE
     SET format = excluded.format, fields = excluded.fields, imported_at = excluded.imported_at
 """
@@ -293,7 +304,7 @@ def run(
             hint=f"Open it again: concord project archive {archived[0]} --undo",
             projects=list(archived),
         )
-    tx.execute(PLAN)
+    tx.execute(PLAN, {"format": format_name})
     tx.execute(ANALYZE_PLAN)
     counts = tx.row(COUNT, None, lambda *columns: columns)
     assert counts is not None
@@ -319,7 +330,6 @@ def _write(tx: Transaction, format_name: str) -> None:
         tx.execute(MOVE_SEQUENCE)
     tx.execute(NUMBER)
     tx.execute(CREATE, given)
-    tx.execute(ADOPT)
     tx.execute(UPDATE)
     tx.execute(UNTAG)
     tx.execute(TAG)
@@ -346,7 +356,7 @@ def _staged(rows: Iterable[ImportedTask], project: str | None) -> Iterator[Seque
             row.completed_at,
             row.uid,
             row.id,
-            row.project if row.uid else project,
+            row.project or project,
             row.external_ref if row.uid else row.ref,
             row.parent,
             row.version,

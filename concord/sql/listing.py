@@ -7,7 +7,6 @@ and the next page starts right behind it, even when rows come and go meanwhile.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, LiteralString
@@ -72,23 +71,34 @@ SORTS: dict[str, Sort] = {
 }
 """Name of an order → what it means. A `-` before the name turns it round."""
 
+# A single value is compared with `=`, because an index on (status, id) then yields its rows in id
+# order. Names are folded by the database alone: Python's lower case differs in some scripts.
 CONDITIONS: dict[str, LiteralString] = {
-    "projects": """(t.project_id IN (SELECT id FROM projects WHERE key = ANY(%(projects)s))
-        OR (%(inbox)s AND t.project_id IS NULL))""",
+    "projects": "t.project_id IN (SELECT id FROM projects WHERE key = ANY(%(projects)s))",
+    "inbox": "t.project_id IS NULL",
+    "status": "t.status = %(status)s::task_status",
     "statuses": "t.status = ANY(%(statuses)s::task_status[])",
     "tags": """t.id IN (SELECT x.task_id FROM task_tags x JOIN tags g ON g.id = x.tag_id
-        WHERE lower(g.name) = ANY(%(tags)s))""",
-    "assignees": """(t.id IN (SELECT x.task_id FROM assignments x JOIN users a ON a.id = x.user_id
-        WHERE lower(a.username) = ANY(%(assignees)s))
-        OR (%(nobody)s AND NOT EXISTS (SELECT 1 FROM assignments x WHERE x.task_id = t.id)))""",
-    "owners": "t.owner_id IN (SELECT id FROM users WHERE lower(username) = ANY(%(owners)s))",
+        WHERE lower(g.name) IN (SELECT lower(name) FROM unnest(%(tags)s::text[]) AS name))""",
+    "assignees": """t.id IN (SELECT x.task_id FROM assignments x JOIN users a ON a.id = x.user_id
+        WHERE lower(a.username) IN (SELECT lower(name)
+                                    FROM unnest(%(assignees)s::text[]) AS name))""",
+    "nobody": "NOT EXISTS (SELECT 1 FROM assignments x WHERE x.task_id = t.id)",
+    "owners": """t.owner_id IN (SELECT id FROM users
+        WHERE lower(username) IN (SELECT lower(name) FROM unnest(%(owners)s::text[]) AS name))""",
+    "priority": "t.priority = %(priority)s::task_priority",
     "priorities": "t.priority = ANY(%(priorities)s::task_priority[])",
     "due_before": "t.due < %(due_before)s",
     "due_after": "t.due > %(due_after)s",
     "titles": "t.title ILIKE ANY(%(titles)s)",
-    "assigned": "EXISTS (SELECT 1 FROM assignments x WHERE x.task_id = t.id) = %(assigned)s",
+    "assigned": "EXISTS (SELECT 1 FROM assignments x WHERE x.task_id = t.id)",
+    "unassigned": "NOT EXISTS (SELECT 1 FROM assignments x WHERE x.task_id = t.id)",
 }
 """Filter → the condition it stands for."""
+
+# Joined only where both are asked for: within an OR, a subquery cannot lead to an index.
+ALTERNATIVES = (("projects", "inbox"), ("assignees", "nobody"))
+"""Conditions of which either will do."""
 
 TRASH: dict[bool | None, LiteralString] = {
     False: "t.deleted_at IS NULL",
@@ -146,7 +156,12 @@ def compose(
     descending = order.descending != sort.startswith("-")
     conditions: list[sql.Composable] = [sql.SQL(TRASH[filters.trash])]
     params = dict(_params(actor, filters))
-    conditions += [sql.SQL(CONDITIONS[field]) for field in CONDITIONS if field in params]
+    named = {name: sql.SQL(CONDITIONS[name]) for name in CONDITIONS if name in params}
+    for one, other in ALTERNATIVES:
+        if one in named and other in named:
+            either = sql.SQL("({} OR {})").format(named.pop(one), named.pop(other))
+            conditions.append(either)
+    conditions += named.values()
     if after is not None:
         params["after_key"], params["after_id"] = _read_cursor(after, sort)
         comparison = sql.SQL("({}, t.id) {} ({}, %(after_id)s)").format(
@@ -184,9 +199,10 @@ def _read_cursor(text: str, sort: str) -> tuple[str, int]:
     try:
         packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         made_for, key, last_id = json.loads(packed)
-    except (ValueError, binascii.Error, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise bad from None
-    if made_for != sort or not isinstance(key, str) or not isinstance(last_id, int):
+    # Not isinstance: to it, true is an int.
+    if made_for != sort or not isinstance(key, str) or type(last_id) is not int:
         raise bad
     return key, last_id
 
@@ -203,19 +219,25 @@ def _order(sort: str) -> Sort:
 
 def _params(actor: str, filters: Filters) -> Iterator[tuple[str, Any]]:
     """Yield the parameters of the filters in use, and only of those."""
-    if filters.projects:
-        yield "projects", [key for key in filters.projects if key != NONE]
-        yield "inbox", NONE in filters.projects
-    if filters.statuses:
+    if keys := [key for key in filters.projects if key != NONE]:
+        yield "projects", keys
+    if NONE in filters.projects:
+        yield "inbox", True
+    if len(filters.statuses) == 1:
+        yield "status", filters.statuses[0]
+    elif filters.statuses:
         yield "statuses", list(filters.statuses)
     if filters.tags:
-        yield "tags", [name.lower() for name in filters.tags]
-    if filters.assignees:
-        yield "assignees", _people(actor, filters.assignees)
-        yield "nobody", NONE in filters.assignees
+        yield "tags", list(filters.tags)
+    if people := _people(actor, filters.assignees):
+        yield "assignees", people
+    if NONE in filters.assignees:
+        yield "nobody", True
     if filters.owners:
         yield "owners", _people(actor, filters.owners)
-    if filters.priorities:
+    if len(filters.priorities) == 1:
+        yield "priority", filters.priorities[0]
+    elif filters.priorities:
         yield "priorities", list(filters.priorities)
     if filters.due_before is not None:
         yield "due_before", filters.due_before
@@ -224,11 +246,11 @@ def _params(actor: str, filters: Filters) -> Iterator[tuple[str, Any]]:
     if filters.titles:
         yield "titles", [f"%{_literal(text)}%" for text in filters.titles]
     if filters.assigned is not None:
-        yield "assigned", filters.assigned
+        yield "assigned" if filters.assigned else "unassigned", True
 
 
 def _people(actor: str, names: Sequence[str]) -> list[str]:
-    return [(actor if name == "me" else name).lower() for name in names if name != NONE]
+    return [actor if name == "me" else name for name in names if name != NONE]
 
 
 def _literal(text: str) -> str:

@@ -32,9 +32,9 @@ SHOW: LiteralString = (
 )
 
 IDS: LiteralString = """
--- tag_ids: of the names that exist
-SELECT id, lower(name) FROM tags
-WHERE lower(name) = ANY(SELECT lower(name) FROM unnest(%(names)s::text[]) AS name)
+-- tag_ids: of the names that exist, as they were given
+SELECT given.name, g.id
+FROM unnest(%(names)s::text[]) AS given(name) JOIN tags g ON lower(g.name) = lower(given.name)
 """
 
 ADD: LiteralString = """
@@ -43,10 +43,11 @@ INSERT INTO tags (name) VALUES (%(name)s)
 """
 
 # DO NOTHING waits for a concurrent insert of the same name, and IDS then sees it, because at
-# READ COMMITTED each statement has a snapshot of its own.
+# READ COMMITTED each statement has a snapshot of its own. In order, so that two commands that
+# make the same new tags wait for each other instead of deadlocking.
 ENSURE: LiteralString = """
 -- ensure_tags: those that do not exist yet
-INSERT INTO tags (name) SELECT unnest(%(names)s::text[])
+INSERT INTO tags (name) SELECT name FROM unnest(%(names)s::text[]) AS name ORDER BY lower(name)
 ON CONFLICT (lower(name)) DO NOTHING
 """
 
@@ -104,10 +105,9 @@ def attach(tx: Transaction, ids: Sequence[int], names: Sequence[str]) -> None:
     if not names:
         return
     known = _ids(tx, names)
-    unknown = {name.lower(): name for name in names if name.lower() not in known}
+    unknown = [name for name in names if name not in known]
     if unknown:
-        # Sorted, so that two commands that make the same new tags wait in one order.
-        tx.execute(ENSURE, {"names": [unknown[name] for name in sorted(unknown)]})
+        tx.execute(ENSURE, {"names": unknown})
         known = _ids(tx, names)
     tx.execute(ATTACH, {"tasks": list(ids), "tags": list(known.values())})
 
@@ -134,7 +134,7 @@ def untag(
     """Take tags off tasks and return the tasks. Raises `NotFound` for a task or a tag."""
     task_rows.lock(tx, ids, nowait=nowait)
     known = _ids(tx, names)
-    missing = [name for name in names if name.lower() not in known]
+    missing = [name for name in names if name not in known]
     if missing:
         raise not_found(missing)
     tx.execute(DETACH, {"tasks": list(ids), "tags": list(known.values())})
@@ -191,7 +191,4 @@ def not_found(names: Sequence[str]) -> NotFound:
 
 
 def _ids(tx: Transaction, names: Sequence[str]) -> dict[str, int]:
-    return {
-        name: tag_id
-        for tag_id, name in tx.rows(IDS, {"names": list(names)}, lambda *columns: columns)
-    }
+    return dict(tx.rows(IDS, {"names": list(names)}, lambda *columns: columns))

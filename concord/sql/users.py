@@ -26,6 +26,12 @@ SELECT id, username, email, created_at FROM users
 WHERE lower(username) = ANY(SELECT lower(name) FROM unnest(%(names)s::text[]) AS name)
 """
 
+IDS: LiteralString = """
+-- user_ids: of the names that exist, as they were given
+SELECT given.name, u.id
+FROM unnest(%(names)s::text[]) AS given(name) JOIN users u ON lower(u.username) = lower(given.name)
+"""
+
 # The lock keeps tasks from being assigned to somebody who is on the way out.
 LOCK: LiteralString = """
 -- lock_user: against new assignments
@@ -66,11 +72,11 @@ def require(tx: Transaction, names: Sequence[str]) -> list[int]:
     Raises `NotFound` naming those that do not exist.
     """
     wanted = [tx.actor if name == "me" else name for name in names]
-    found = {user.username.lower(): user.id for user in tx.rows(SHOW, {"names": wanted}, User)}
-    missing = [name for name in wanted if name.lower() not in found]
+    found: dict[str, int] = dict(tx.rows(IDS, {"names": wanted}, lambda *columns: columns))
+    missing = [name for name in wanted if name not in found]
     if missing:
         raise not_found(missing)
-    return [found[name.lower()] for name in wanted]
+    return [found[name] for name in wanted]
 
 
 def not_found(names: Sequence[str]) -> NotFound:
@@ -97,7 +103,8 @@ def show(tx: Transaction, name: str) -> User:
     return found
 
 
-@transaction(isolation=Isolation.READ_COMMITTED)
+# Nobody else's row is there to lock: only SERIALIZABLE tells two first users apart.
+@transaction(isolation=Isolation.SERIALIZABLE)
 def enter(tx: Transaction) -> User | None:
     """Make the actor the first user, if there is none yet; return them if they are known."""
     tx.execute(FIRST, {"name": tx.actor})

@@ -397,12 +397,12 @@ CREATE TRIGGER assignments_deleted AFTER DELETE ON assignments
 
 REMOVAL = """
 DROP TABLE import_bases, assignments, task_tags, tags, history;
-DROP FUNCTION task_fields(tasks);
+DROP FUNCTION task_fields(tasks), entity_fields(jsonb);
 DROP TABLE tasks, projects, users;
 DROP FUNCTION current_actor(), current_operation(), refuse_change(),
     next_version(integer, xid), tasks_before_insert(), tasks_before_update(),
     projects_before_update(), utc_text(timestamptz), changes_between(jsonb, jsonb), tasks_record(),
-    entity_record(), entity_fields(jsonb), record_list(text, jsonb, boolean), task_tags_record(),
+    entity_record(), record_list(text, jsonb, boolean), task_tags_record(),
     assignments_record();
 DROP TYPE task_status, task_priority, project_visibility;
 """
