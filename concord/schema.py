@@ -42,7 +42,8 @@ metadata = sa.MetaData(
 )
 
 _status = postgresql.ENUM(*STATUSES, name="task_status", metadata=metadata)
-_priority = postgresql.ENUM(*PRIORITIES, name="task_priority", metadata=metadata)
+# The most urgent first, so that (priority, id) in its plain order is what to do next.
+_priority = postgresql.ENUM(*reversed(PRIORITIES), name="task_priority", metadata=metadata)
 _visibility = postgresql.ENUM("private", "shared", name="project_visibility", metadata=metadata)
 
 

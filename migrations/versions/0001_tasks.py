@@ -13,7 +13,7 @@ depends_on = None
 
 TABLES = """
 CREATE TYPE task_status AS ENUM ('todo', 'in_progress', 'completed', 'canceled');
-CREATE TYPE task_priority AS ENUM ('none', 'low', 'medium', 'high', 'urgent');
+CREATE TYPE task_priority AS ENUM ('urgent', 'high', 'medium', 'low', 'none');
 CREATE TYPE project_visibility AS ENUM ('private', 'shared');
 
 CREATE TABLE users (
@@ -195,6 +195,9 @@ BEGIN
     IF NEW IS NOT DISTINCT FROM OLD THEN
         RETURN NEW;  -- an update that changes nothing makes no version
     END IF;
+    IF NEW.id <> OLD.id THEN
+        RAISE EXCEPTION 'the id of a task never changes' USING ERRCODE = 'restrict_violation';
+    END IF;
     NEW.version := next_version(OLD.version, OLD.xmin);
     -- The row is locked here, so the clock gives later versions later times.
     NEW.updated_at := clock_timestamp();
@@ -256,30 +259,40 @@ RETURN jsonb_build_object(
     'deleted_at', utc_text(task.deleted_at)
 );
 
+-- Once a statement, not once a row: an import inserts thousands with one.
 CREATE FUNCTION tasks_record() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    old_fields jsonb := '{}';
-    new_fields jsonb := '{}';
-    task bigint;
-    version integer;
 BEGIN
-    IF TG_OP <> 'INSERT' THEN
-        old_fields := task_fields(OLD);
-        task := OLD.id;
-        version := OLD.version;
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO history (entity, entity_id, task_id, version, old, new)
+        SELECT 'task', n.id, n.id, n.version,
+               '{}', jsonb_strip_nulls(task_fields(ROW(n.*)::tasks))
+        FROM new_rows AS n ORDER BY n.id;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO history (entity, entity_id, task_id, version, old, new)
+        SELECT 'task', o.id, o.id, o.version,
+               jsonb_strip_nulls(task_fields(ROW(o.*)::tasks)), '{}'
+        FROM old_rows AS o ORDER BY o.id;
+    ELSE
+        INSERT INTO history (entity, entity_id, task_id, version, old, new)
+        SELECT 'task', n.id, n.id, n.version, changes.old, changes.new
+        FROM new_rows AS n
+        JOIN old_rows AS o ON o.id = n.id
+        CROSS JOIN LATERAL changes_between(
+            task_fields(ROW(o.*)::tasks), task_fields(ROW(n.*)::tasks)
+        ) AS changes
+        ORDER BY n.id;
     END IF;
-    IF TG_OP <> 'DELETE' THEN
-        new_fields := task_fields(NEW);
-        task := NEW.id;
-        version := NEW.version;
-    END IF;
-    INSERT INTO history (entity, entity_id, task_id, version, old, new)
-    SELECT 'task', task, task, version, changes.old, changes.new
-    FROM changes_between(old_fields, new_fields) AS changes;
     RETURN NULL;
 END $$;
-CREATE TRIGGER tasks_record AFTER INSERT OR UPDATE OR DELETE ON tasks
-    FOR EACH ROW EXECUTE FUNCTION tasks_record();
+CREATE TRIGGER tasks_inserted AFTER INSERT ON tasks
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION tasks_record();
+CREATE TRIGGER tasks_updated AFTER UPDATE ON tasks
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION tasks_record();
+CREATE TRIGGER tasks_deleted AFTER DELETE ON tasks
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION tasks_record();
 
 -- Users, projects and tags: few and small, so their whole row is what history compares.
 CREATE FUNCTION entity_fields(entity jsonb) RETURNS jsonb LANGUAGE sql STABLE
