@@ -502,19 +502,30 @@ def connect(settings: Settings, command: str) -> Connection:
 def open_connection(settings: Settings, command: str) -> Connection:
     """Return a new autocommit connection to a server that is up.
 
-    Raises `psycopg.OperationalError`.
+    Raises `psycopg.OperationalError`, and `Usage` for a connection string that is none.
     """
     # Autocommit, because otherwise a stray SELECT would open a transaction that nobody ends.
     # No server-side prepared statements: a pooler in transaction mode may not carry them over,
     # and a command runs each statement once.
-    return psycopg.connect(
-        conninfo(settings),
-        autocommit=True,
-        prepare_threshold=None,
-        application_name=f"concord {command}",
-        client_encoding="utf8",
-        connect_timeout=max(2, settings.connect_timeout // 1000),
-    )
+    try:
+        return psycopg.connect(
+            conninfo(settings),
+            autocommit=True,
+            prepare_threshold=None,
+            application_name=f"concord {command}",
+            client_encoding="utf8",
+            connect_timeout=max(2, settings.connect_timeout // 1000),
+        )
+    except (psycopg.ProgrammingError, UnicodeEncodeError):
+        # What libpq says of it may quote the password.
+        source = settings.provenance["database_url"]
+        raise Usage(
+            f"database_url ({source}) cannot be understood",
+            hint="It has the form postgresql://user:password@host:port/database, with %40 for @"
+            " and the like in the password.",
+            setting="database_url",
+            source=source,
+        ) from None
 
 
 def conninfo(settings: Settings) -> str:

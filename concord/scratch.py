@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -37,4 +37,6 @@ def scratch_database(
             ) as made:
                 yield made
         finally:
-            scratch.drop(owner, schema)
+            # Without its connection the schema is a leftover, for whoever comes next to drop.
+            with suppress(psycopg.OperationalError):
+                scratch.drop(owner, schema)

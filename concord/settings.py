@@ -74,6 +74,9 @@ def _url(value: object) -> str:
     text = _text(value)
     if not text.startswith(("postgresql://", "postgres://")) and "=" not in text:
         raise ValueError("a PostgreSQL URL such as postgresql://user@host/database")
+    if re.split("[/?]", text.partition("://")[2])[0].count("@") > 1:
+        # libpq would take the rest of the password for the host's name, and ask the network for it
+        raise ValueError("a PostgreSQL URL with %40 for each @ in the password")
     return text
 
 

@@ -5,12 +5,16 @@ Completion never starts a server, never waits long, and says nothing when it fai
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     import click
+
+_HARMLESS = r"[\w.@%+:,/=-]+"
+"""A shell puts what it is offered into the command line as it is: it must mean nothing there."""
 
 
 def tasks(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -48,4 +52,8 @@ def _items(what: str, incomplete: str) -> list[CompletionItem]:
             rows = completion.offers(connection, getattr(completion, what), incomplete)
     except Exception:  # noqa: BLE001 - a message here would end up in the user's command line
         return []
-    return [CompletionItem(value, help=visible(about).replace("\n", " ")) for value, about in rows]
+    return [
+        CompletionItem(value, help=visible(about).replace("\n", " "))
+        for value, about in rows
+        if re.fullmatch(_HARMLESS, value)
+    ]

@@ -159,6 +159,22 @@ class _TaskId(click.ParamType[int]):
 TASK_ID = _TaskId()
 
 
+class _Count(click.ParamType[int]):
+    """A whole number from 0 on that PostgreSQL can count to."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the count as a number."""
+        text = str(value)
+        if re.fullmatch(r"[0-9]{1,19}", text) is None or int(text) >= LARGEST_ID:
+            self.fail(f"{text!r} is not a whole number from 0 on")
+        return int(text)
+
+
+COUNT = _Count()
+
+
 class _Moment(click.ParamType["datetime | str"]):
     """A date in the user's own words; `kind` is the reader's name in `concord.dates`."""
 
@@ -247,11 +263,12 @@ def paging(default: int) -> Callable[[F], F]:
             "--after", metavar="CURSOR", help="Go on behind the page that printed this cursor."
         )(command)
         command = click.option(
-            "--skip", type=click.IntRange(0, LARGEST_ID), default=0, help="Leave out the first N."
+            "--skip", type=COUNT, metavar="N", default=0, help="Leave out the first N."
         )(command)
         return click.option(
             "--limit",
-            type=click.IntRange(0, LARGEST_ID - 1),
+            type=COUNT,
+            metavar="N",
             default=default,
             show_default=True,
             help="Show at most N; 0 shows all.",

@@ -57,7 +57,8 @@ SELECT key FROM wanted WHERE archived_at IS NOT NULL
 
 # Tags and users are compared in lower case, because that is how they are told apart. A task that
 # was moved since is known by the project for which the file brought it. Only what the same format
-# told last time is an ancestor: another one may have told what somebody changed here.
+# told last time, for the same project, is an ancestor: anything else may be another task's, or
+# have told what somebody changed here.
 PLAN: LiteralString = """
 -- plan_import: each row with its task, if there is one, and what changed on which side
 CREATE TEMPORARY TABLE import_plan ON COMMIT DROP AS
@@ -91,6 +92,7 @@ WITH matched AS MATERIALIZED (
         AND by_ref.project_id = p.id AND by_ref.external_ref = r.external_ref
     LEFT JOIN tasks t ON t.id = coalesce(by_uid.id, brought.id, by_ref.id)
     LEFT JOIN import_bases b ON b.task_id = t.id AND b.format = %(format)s
+        AND (r.uid IS NOT NULL OR (b.fields ->> 'project')::bigint = p.id)
 )
 SELECT matched.*,
        ARRAY(SELECT key FROM jsonb_object_keys(theirs) AS key
