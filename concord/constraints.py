@@ -110,6 +110,12 @@ CONSTRAINTS: dict[str, _Meaning] = {
     "import_bases_task_id_fkey": _Meaning(
         NotFound, "the task is gone", "Somebody purged it just now."
     ),
+    "import_bases_project_id_fkey": _Meaning(
+        NotFound, "the project is gone", "Somebody deleted it just now; see: concord project list"
+    ),
+    "import_bases_project_id_format_ref_key": _Meaning(
+        Conflict, "another import brought the same task just now", "Run the import again."
+    ),
 }
 """Constraint name → its meaning. A test holds it complete against the schema."""
 

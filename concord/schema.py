@@ -183,15 +183,19 @@ assignments = sa.Table(
 )
 sa.Index("assignments_user_id_task_id_idx", assignments.c.user_id, assignments.c.task_id)
 
-# What an import last saw of a task in the foreign file: the common ancestor of the three-way
-# comparison that keeps an import from overwriting what was changed here since.
+# What an import of a format last saw of a task in the foreign file, and for which project it was
+# brought: the common ancestor of the three-way comparison that keeps an import from overwriting
+# what was changed here since.
 import_bases = sa.Table(
     "import_bases",
     metadata,
     _reference("task_id", "tasks", ondelete="CASCADE", primary_key=True),
-    sa.Column("format", sa.Text, nullable=False),
+    sa.Column("format", sa.Text, primary_key=True),
+    _reference("project_id", "projects", ondelete="CASCADE"),
+    sa.Column("ref", sa.Text, nullable=False),
     sa.Column("fields", postgresql.JSONB, nullable=False),
     _moment("imported_at", required=True),
+    sa.UniqueConstraint("project_id", "format", "ref"),
 )
 
 # Append-only, and without foreign keys, because it outlives what it tells of.

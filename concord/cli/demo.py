@@ -46,12 +46,10 @@ def workflow(app: App) -> None:
     told_at_end = app.fields is not None or app.render.output not in ("table", "tsv")
     records: list[Record] = []
     steps: list[Step] = []
-    last = 0
 
     with scratch_database(app.settings, app.command, records.append) as database:
 
         def step(command: str, operation: Operation[..., Any], *args: Any, **kwargs: Any) -> Any:
-            nonlocal last
             records.clear()
             result = database.run(operation, *args, **kwargs)
             record = records[-1]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
@@ -21,6 +22,11 @@ LARGEST_ID = 2**53
 """Beyond it JSON readers lose digits; and new tasks need numbers behind the highest one."""
 
 LARGEST_VERSION = 2**30
+
+TAG = r"(?!-|[0-9]+\Z)[^\x00-\x20\x7f,]{1,64}"
+USERNAME = rf"(?!(?i:me|none)\Z){TAG}"
+PROJECT = "[A-Z][A-Z0-9_-]{0,31}"
+"""What the database surely refuses does not match. Here it can still be told by its line."""
 
 
 def dump(tasks: Iterable[Task]) -> Iterator[str]:
@@ -59,21 +65,21 @@ def _task(document: Any, line: int) -> ImportedTask:
     if not isinstance(document, dict):
         raise ValueError("not a JSON object")
     fields = cast("dict[str, Any]", document)
-    uid = UUID(_text(fields, "uid"))
-    return ImportedTask(
+    uid = _uid(fields)
+    made = ImportedTask(
         ref=str(uid),
         uid=uid,
         line=line,
         title=_title(fields),
         status=_one_of(fields, "status", STATUSES),
         priority=_one_of(fields, "priority", PRIORITIES),
-        owner=_text(fields, "owner"),
-        tags=_texts(fields, "tags"),
-        assignees=_texts(fields, "assignees"),
+        owner=_name(_text(fields, "owner"), "owner", USERNAME),
+        tags=_names(fields, "tags", TAG),
+        assignees=_names(fields, "assignees", USERNAME),
         id=_number(fields, "id", LARGEST_ID),
         parent=_number(fields, "parent", LARGEST_ID),
         version=_number(fields, "version", LARGEST_VERSION),
-        project=_optional_text(fields, "project"),
+        project=_project(fields),
         description=_optional_text(fields, "description"),
         external_ref=_optional_text(fields, "external_ref"),
         due=_moment(fields, "due"),
@@ -82,6 +88,19 @@ def _task(document: Any, line: int) -> ImportedTask:
         completed_at=_moment(fields, "completed_at"),
         deleted_at=_moment(fields, "deleted_at"),
     )
+    if made.completed_at is not None and made.status != "completed":
+        raise ValueError("completed_at: only a completed task has one")
+    if made.parent is not None and made.parent == made.id:
+        raise ValueError("parent: the task itself")
+    return made
+
+
+def _uid(fields: dict[str, Any]) -> UUID:
+    text = _text(fields, "uid")
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ValueError(f"uid: {text!r} is no UUID") from None
 
 
 def _text(fields: dict[str, Any], name: str) -> str:
@@ -104,11 +123,23 @@ def _optional_text(fields: dict[str, Any], name: str) -> str | None:
     return None if fields.get(name) is None else _text(fields, name)
 
 
-def _texts(fields: dict[str, Any], name: str) -> tuple[str, ...]:
+def _names(fields: dict[str, Any], name: str, rule: str) -> tuple[str, ...]:
     values = fields.get(name, [])
     if not isinstance(values, list):
         raise ValueError(f"{name}: not a list")
-    return tuple(_text({name: value}, name) for value in cast("list[Any]", values))
+    texts = [_text({name: value}, name) for value in cast("list[Any]", values)]
+    return tuple(_name(text, name, rule) for text in texts)
+
+
+def _name(text: str, field: str, rule: str) -> str:
+    if not re.fullmatch(rule, text):
+        raise ValueError(f"{field}: {text!r} is no name that Concord takes")
+    return text
+
+
+def _project(fields: dict[str, Any]) -> str | None:
+    key = _optional_text(fields, "project")
+    return None if key is None else _name(key, "project", PROJECT)
 
 
 def _one_of(fields: dict[str, Any], name: str, choices: tuple[Any, ...]) -> Any:
@@ -128,7 +159,12 @@ def _number(fields: dict[str, Any], name: str, largest: int) -> int | None:
 def _moment(fields: dict[str, Any], name: str) -> datetime | None:
     if fields.get(name) is None:
         return None
-    moment = datetime.fromisoformat(_text(fields, name))
-    if moment.tzinfo is None:
-        raise ValueError(f"{name}: a time without a zone")
-    return moment
+    text = _text(fields, name)
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError(f"{name}: {text!r} has no zone")
+        return moment.astimezone(UTC)
+    except OverflowError:
+        # Once stored, it could never be read again: not by us, nor by anybody's list.
+        raise ValueError(f"{name}: {text!r} is not in the years 1 to 9999") from None

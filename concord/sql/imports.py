@@ -85,14 +85,13 @@ WITH matched AS MATERIALIZED (
     FROM import_rows r
     LEFT JOIN projects p ON p.key = r.project
     LEFT JOIN tasks by_uid ON by_uid.uid = r.uid
-    LEFT JOIN (import_bases o JOIN tasks brought ON brought.id = o.task_id) ON r.uid IS NULL
-        AND o.format = %(format)s AND (o.fields ->> 'project')::bigint = p.id
-        AND brought.external_ref = r.external_ref
+    LEFT JOIN import_bases brought ON r.uid IS NULL
+        AND brought.project_id = p.id AND brought.format = %(format)s AND brought.ref = r.ref
     LEFT JOIN tasks by_ref ON r.uid IS NULL
         AND by_ref.project_id = p.id AND by_ref.external_ref = r.external_ref
-    LEFT JOIN tasks t ON t.id = coalesce(by_uid.id, brought.id, by_ref.id)
+    LEFT JOIN tasks t ON t.id = coalesce(by_uid.id, brought.task_id, by_ref.id)
     LEFT JOIN import_bases b ON b.task_id = t.id AND b.format = %(format)s
-        AND (r.uid IS NOT NULL OR (b.fields ->> 'project')::bigint = p.id)
+        AND (r.uid IS NOT NULL OR b.project_id = p.id)
 )
 SELECT matched.*,
        ARRAY(SELECT key FROM jsonb_object_keys(theirs) AS key
@@ -268,14 +267,14 @@ ON CONFLICT DO NOTHING
 
 REMEMBER: LiteralString = """
 -- remember_bases: what the file said this time, and for which project
-INSERT INTO import_bases (task_id, format, fields)
-SELECT task_id, %(format)s, told
-FROM import_plan
-LEFT JOIN projects p ON p.key = project
-CROSS JOIN LATERAL (SELECT theirs || jsonb_build_object('project', p.id) AS told) AS this_time
-WHERE base IS DISTINCT FROM told
-ON CONFLICT (task_id) DO UPDATE
-    SET format = excluded.format, fields = excluded.fields, imported_at = excluded.imported_at
+INSERT INTO import_bases (task_id, format, project_id, ref, fields)
+SELECT r.task_id, %(format)s, p.id, r.ref, r.theirs
+FROM import_plan r
+LEFT JOIN projects p ON r.uid IS NULL AND p.key = r.project
+WHERE r.base IS DISTINCT FROM r.theirs
+ON CONFLICT (task_id, format) DO UPDATE
+    SET project_id = excluded.project_id, ref = excluded.ref, fields = excluded.fields,
+        imported_at = excluded.imported_at
 """
 
 

@@ -116,12 +116,16 @@ CREATE INDEX assignments_user_id_task_id_idx ON assignments (user_id, task_id);
 CREATE INDEX assignments_assigned_by_idx ON assignments (assigned_by);
 
 CREATE TABLE import_bases (
-    task_id bigint
-        CONSTRAINT import_bases_pkey PRIMARY KEY
+    task_id bigint NOT NULL
         CONSTRAINT import_bases_task_id_fkey REFERENCES tasks (id) ON DELETE CASCADE,
     format text NOT NULL,
+    project_id bigint
+        CONSTRAINT import_bases_project_id_fkey REFERENCES projects (id) ON DELETE CASCADE,
+    ref text NOT NULL,
     fields jsonb NOT NULL,
-    imported_at timestamptz NOT NULL DEFAULT now()
+    imported_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT import_bases_pkey PRIMARY KEY (task_id, format),
+    CONSTRAINT import_bases_project_id_format_ref_key UNIQUE (project_id, format, ref)
 );
 """
 
