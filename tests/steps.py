@@ -19,7 +19,6 @@ PATIENCE = 30
 """Seconds after which a step that is neither done nor blocked is a failure."""
 
 
-
 class Observer:
     """A connection that sees who waits for whom."""
 
