@@ -69,6 +69,9 @@ CONSTRAINTS: dict[str, _Meaning] = {
     "tasks_title_one_line": _Meaning(
         Usage, "a title is a single line", "Put the rest into the description."
     ),
+    "tasks_due_check": _Meaning(
+        Usage, "a due date is in the years 1 to 9999", "Say `none` for no due date."
+    ),
     "tasks_uid_key": _Meaning(
         Conflict, "a task with that uid exists already", "It was imported before."
     ),

@@ -135,6 +135,11 @@ tasks = sa.Table(
     sa.UniqueConstraint("project_id", "external_ref"),
     sa.CheckConstraint(r"length(title) BETWEEN 1 AND 255 AND title ~ '\S'", name="title_length"),
     sa.CheckConstraint(r"title !~ '[\n\r]'", name="title_one_line"),
+    # What PostgreSQL counts beyond these years, `infinity` among it, other programs cannot read.
+    sa.CheckConstraint(
+        "due BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 23:59:59.999999+00'",
+        name="due_check",
+    ),
     sa.CheckConstraint("parent_id <> id", name="parent_not_itself"),
     sa.CheckConstraint(
         "(status = 'completed') = (completed_at IS NOT NULL)", name="completed_at_check"

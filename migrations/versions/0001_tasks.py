@@ -59,7 +59,10 @@ CREATE TABLE tasks (
     description text,
     status task_status NOT NULL DEFAULT 'todo',
     priority task_priority NOT NULL DEFAULT 'none',
-    due timestamptz,
+    due timestamptz
+        CONSTRAINT tasks_due_check CHECK (
+            due BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 23:59:59.999999+00'
+        ),
     owner_id bigint NOT NULL CONSTRAINT tasks_owner_id_fkey REFERENCES users (id),
     external_ref text,
     parent_id bigint
