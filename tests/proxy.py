@@ -1,0 +1,140 @@
+"""A proxy in front of PostgreSQL that loses a connection at COMMIT, at an exact byte."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from contextlib import ExitStack, suppress
+from enum import Enum
+from typing import TYPE_CHECKING, Self
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Cut(Enum):
+    """When a connection is lost."""
+
+    NEVER = "never"
+    BEFORE = "COMMIT is not delivered, and the server sees that its client is gone"
+    UNNOTICED = "COMMIT is not delivered, and the server goes on waiting for its client"
+    AFTER = "COMMIT is done, and its answer is not delivered"
+
+
+class Proxy:
+    """Relays TCP connections to the server of `url`, and loses the first one to send COMMIT.
+
+    With `last`, nobody can connect afterwards. `round_trips` counts the answers of the server
+    since a connection was established.
+    """
+
+    def __init__(self, url: str, cut: Cut = Cut.NEVER, *, last: bool = False) -> None:
+        self._url = url
+        self._cut = cut
+        self._last = last
+        self._open = ExitStack()
+        self._listener = self._open.enter_context(socket.create_server(("127.0.0.1", 0)))
+        self._threads = [threading.Thread(target=self._accept)]
+        self.round_trips = 0
+
+    @property
+    def url(self) -> str:
+        """The connection string of the same database by way of the proxy."""
+        parameters = conninfo_to_dict(self._url) | {
+            "host": "127.0.0.1",
+            "port": self._listener.getsockname()[1],
+        }
+        parameters.pop("requirepeer", None)  # only a Unix socket tells who sits behind it
+        return make_conninfo("", **parameters)
+
+    def __enter__(self) -> Self:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _shut(self._listener)
+        self._threads[0].join()
+        self._open.close()
+        for thread in self._threads[1:]:
+            thread.join()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # the listener was shut
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(self._socket())
+                for end in (client, server):
+                    self._open.callback(_shut, end)
+                self._threads.append(threading.Thread(target=self._relay, args=(client, server)))
+                self._threads[-1].start()
+
+    def _socket(self) -> str:
+        parameters = conninfo_to_dict(self._url)
+        return f"{parameters['host']}/.s.PGSQL.{parameters.get('port', 5432)}"
+
+    def _relay(self, client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError, EOFError):
+            server.sendall(_startup(client))
+            client.sendall(b"".join(_until(server, b"Z")))
+            while True:
+                request = b"".join(_until(client, b"SQX"))
+                if self._cut is not Cut.NEVER and b"COMMIT\0" in request:
+                    self._lose(client, server, request)
+                    return
+                server.sendall(request)
+                client.sendall(b"".join(_until(server, b"Z")))
+                self.round_trips += 1
+
+    def _lose(self, client: socket.socket, server: socket.socket, request: bytes) -> None:
+        cut, self._cut = self._cut, Cut.NEVER
+        match cut:
+            case Cut.BEFORE:
+                _shut(server)
+            case Cut.AFTER:
+                server.sendall(request)
+                list(_until(server, b"Z"))
+            case _:
+                pass
+        if self._last:
+            _shut(self._listener)
+        _shut(client)
+
+
+def _shut(end: socket.socket) -> None:
+    with suppress(OSError):  # the other side was faster
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()
+
+
+def _startup(client: socket.socket) -> bytes:
+    """Return the one message without a type, which opens a connection."""
+    length = _exactly(client, 4)
+    return length + _exactly(client, _integer(length) - 4)
+
+
+def _until(end: socket.socket, kinds: bytes) -> Iterator[bytes]:
+    """Yield whole messages, up to one of these kinds."""
+    kind = b""
+    while not kind or kind not in kinds:
+        kind = _exactly(end, 1)
+        length = _exactly(end, 4)
+        yield kind + length + _exactly(end, _integer(length) - 4)
+
+
+def _exactly(end: socket.socket, size: int) -> bytes:
+    read = b""
+    while len(read) < size:
+        more = end.recv(size - len(read))
+        if not more:
+            raise EOFError
+        read += more
+    return read
+
+
+def _integer(four_bytes: bytes) -> int:
+    (value,) = struct.unpack("!i", four_bytes)
+    return value

@@ -1,0 +1,330 @@
+"""Plans at 20,000 tasks: what commands ask for is found by an index, however many there are."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple
+
+import pytest
+from conftest import Server, settings_for
+from psycopg import sql
+from workers import psql
+
+from concord import database as runner
+from concord.database import Database, Isolation, Transaction, transaction
+from concord.sql import assignments, completion, history, listing, tags, task_rows, tasks, users
+from concord.sql.listing import Filters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from concord.database import Query
+
+# Most tasks are done long since, as in any tracker that has been used for years: what is still to
+# do are the newest. A task in two hundred is odd in some way.
+POPULATION: LiteralString = """
+INSERT INTO users (username) SELECT 'user' || n FROM generate_series(1, 2000) AS n;
+INSERT INTO projects (key, name, owner_id)
+SELECT 'P' || n, 'A project', n FROM generate_series(1, 500) AS n;
+INSERT INTO tags (name) SELECT 'tag' || n FROM generate_series(1, 1000) AS n;
+INSERT INTO tasks (title, project_id, owner_id, status, priority, due, parent_id, external_ref,
+                   created_at, updated_at, deleted_at)
+SELECT 'Task ' || md5(n::text), CASE WHEN n % 200 > 0 THEN n % 500 + 1 END, n % 2000 + 1,
+       CASE WHEN n % 400 = 9 THEN 'in_progress' WHEN n % 400 = 10 THEN 'canceled'
+            WHEN n > 19000 THEN 'todo' ELSE 'completed' END::task_status,
+       CASE n % 400 WHEN 5 THEN 'urgent' WHEN 6 THEN 'low' ELSE 'none' END::task_priority,
+       CASE WHEN n % 2 = 0 THEN timestamptz '2026-01-01' + n * interval '1 hour' END,
+       CASE WHEN n % 50 = 0 THEN n / 50 END, 'T' || n,
+       timestamptz '2025-01-01' + n % 777 * interval '1 hour',
+       timestamptz '2025-06-01' + n % 555 * interval '1 hour',
+       CASE WHEN n % 200 = 7 THEN now() END
+FROM generate_series(1, 20000) AS n;
+INSERT INTO task_tags SELECT n, n % 1000 + 1 FROM generate_series(1, 20000) AS n;
+INSERT INTO assignments (task_id, user_id, assigned_by)
+SELECT n, n % 2000 + 1, 1 FROM generate_series(1, 20000) AS n WHERE n % 2 = 0;
+INSERT INTO import_bases (task_id, format, project_id, ref, fields)
+SELECT n, 'csv', n % 500 + 1, n, '{}' FROM generate_series(1, 20000, 4) AS n;
+"""
+
+LARGE = {"tasks", "history", "task_tags", "assignments", "import_bases"}
+"""Tables that grow with use."""
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+END = START + timedelta(hours=20_000)
+
+PROJECT = {"tasks_project_id_status_id_idx", "tasks_project_id_external_ref_key"}
+
+
+class Scan(NamedTuple):
+    """How a plan reads a table: the index that it uses, if any, and the condition on it."""
+
+    kind: str
+    table: str | None
+    by: str | None
+    condition: str
+
+
+@pytest.fixture(scope="module")
+def crowded(server: Server, template: str) -> Iterator[Database]:
+    """A database of 20,000 tasks."""
+    with server.janitor("crowded", template) as janitor:
+        url = server.url(janitor.dbname)
+        psql(url, POPULATION)
+        psql(url, "VACUUM ANALYZE")
+        with Database(settings_for(url), "test") as database:
+            yield database
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def explain(tx: Transaction, query: Query, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plan that a query has in an operation."""
+    text = sql.SQL(query) if isinstance(query, str) else query
+    return tx.scalar(sql.SQL("EXPLAIN (FORMAT JSON) ") + text, given)[0]["Plan"]
+
+
+def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", ()):
+        yield from nodes(child)
+
+
+def scans(database: Database, query: Query, given: Mapping[str, Any]) -> list[Scan]:
+    """Return how a query reads its tables. Fails if it reads a large one from end to end."""
+    found = [
+        Scan(
+            node["Node Type"],
+            node.get("Relation Name"),
+            node.get("Index Name"),
+            node.get("Index Cond", ""),
+        )
+        for node in nodes(database.run(explain, query, given))
+        if "Scan" in node["Node Type"]
+    ]
+    assert [scan for scan in found if scan.kind == "Seq Scan" and scan.table in LARGE] == []
+    return found
+
+
+def page(
+    database: Database, filters: Filters, sort: str = "id", after: str | None = None
+) -> list[Scan]:
+    query, given = listing.compose("ana", filters, sort=sort, after=after)
+    return scans(database, query, given | {"limit": 101, "skip": 0})
+
+
+def found_by(scans: list[Scan]) -> set[str]:
+    """Return the indexes that a plan looks something up in."""
+    return {scan.by for scan in scans if scan.by is not None and scan.condition}
+
+
+# Lists of tasks
+
+
+FOUND_BY: dict[str, tuple[Filters, set[str]]] = {
+    "project": (Filters(projects=["P7"]), PROJECT),
+    "projects": (Filters(projects=["P7", "P8"]), PROJECT),
+    "inbox": (Filters(projects=["none"]), PROJECT),
+    "status": (Filters(statuses=["todo"]), {"tasks_status_id_idx"}),
+    "statuses": (Filters(statuses=["in_progress", "canceled"]), {"tasks_status_id_idx"}),
+    "project and status": (
+        Filters(projects=["P7"], statuses=["completed"]),
+        {"tasks_project_id_status_id_idx"},
+    ),
+    "tag": (Filters(tags=["tag7"]), {"task_tags_tag_id_task_id_idx"}),
+    "tags": (Filters(tags=["TAG7", "tag8"]), {"task_tags_tag_id_task_id_idx"}),
+    "assignee": (Filters(assignees=["user8"]), {"assignments_user_id_task_id_idx"}),
+    "assignees": (Filters(assignees=["user8", "me"]), {"assignments_user_id_task_id_idx"}),
+    "owner": (Filters(owners=["user8"]), {"tasks_owner_id_idx"}),
+    "priority": (Filters(priorities=["urgent"]), {"tasks_priority_id_idx"}),
+    "priorities": (Filters(priorities=["urgent", "low"]), {"tasks_priority_id_idx"}),
+    "due before": (Filters(due_before=START + timedelta(days=3)), {"tasks_due_id_idx"}),
+    "due after": (Filters(due_after=END - timedelta(days=3)), {"tasks_due_id_idx"}),
+}
+"""Filter → the indexes of which one leads to its tasks."""
+
+
+@pytest.mark.parametrize("name", FOUND_BY)
+def test_a_filter_finds_its_tasks_by_an_index(crowded: Database, name: str) -> None:
+    filters, indexes = FOUND_BY[name]
+    assert found_by(page(crowded, filters)) & indexes
+
+
+def test_the_trash_has_an_index_of_its_own(crowded: Database) -> None:
+    assert "tasks_trash_idx" in {scan.by for scan in page(crowded, Filters(trash=True))}
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        Filters(),
+        Filters(trash=None),
+        Filters(assignees=["none"]),
+        Filters(assigned=True),
+        Filters(assigned=False),
+    ],
+    ids=["none", "with the trash", "nobody", "assigned", "unassigned"],
+)
+def test_a_filter_that_most_tasks_meet_reads_them_in_order_until_the_page_is_full(
+    crowded: Database, filters: Filters
+) -> None:
+    assert "tasks_pkey" in {scan.by for scan in page(crowded, filters)}
+
+
+def test_the_tasks_of_a_status_come_in_order_without_those_of_another(crowded: Database) -> None:
+    query, given = listing.compose("ana", Filters(statuses=["todo"]), sort="id", after=None)
+    found = crowded.run(explain, query, given | {"limit": 101, "skip": 0})
+    (index,) = (node for node in nodes(found) if node.get("Index Name") == "tasks_status_id_idx")
+    assert index["Node Type"] == "Index Scan"
+    assert not [
+        node for node in nodes(found) if "Sort" in node["Node Type"] and index in nodes(node)
+    ]
+
+
+ORDERED_BY = {
+    "id": "tasks_pkey",
+    "priority": "tasks_priority_id_idx",
+    "due": "tasks_due_order_idx",
+    "created": "tasks_created_at_id_idx",
+    "updated": "tasks_updated_at_id_idx",
+    "title": "tasks_title_id_idx",
+    "status": "tasks_status_id_idx",
+}
+"""Order → the index that yields it."""
+
+
+@pytest.mark.parametrize("sort", [sign + name for name in listing.SORTS for sign in ("", "-")])
+def test_an_order_comes_from_an_index_from_the_first_page_to_the_last(
+    crowded: Database, sort: str
+) -> None:
+    index = ORDERED_BY[sort.removeprefix("-")]
+    first = page(crowded, Filters(), sort)
+    assert index in {scan.by for scan in first}
+    assert index not in found_by(first)
+    (task,) = crowded.run(tasks.show, [10000])
+    assert index in found_by(page(crowded, Filters(), sort, listing.cursor(sort, task)))
+
+
+# History
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("task", "history_task_id_id_idx"),
+        ("actor", "history_actor_id_idx"),
+        ("xid", "history_xid_idx"),
+        ("after", "history_pkey"),
+    ],
+)
+def test_history_is_found_by_an_index(crowded: Database, name: str, index: str) -> None:
+    given = {"task": 10000, "actor": "user1", "xid": "3", "after": 10000, "limit": 101, "skip": 0}
+    query = history.PAGE.format(conditions=sql.SQL(history.CONDITIONS[name]))
+    assert found_by(scans(crowded, query, given)) == {index}
+
+
+def test_the_newest_history_is_read_from_the_end(crowded: Database) -> None:
+    query = history.PAGE.format(conditions=sql.SQL("true"))
+    (scan,) = scans(crowded, query, {"limit": 101, "skip": 0})
+    assert scan.by == "history_pkey"
+
+
+# Lookups
+
+
+LOOKUPS: dict[LiteralString, str] = {
+    task_rows.SHOW: "tasks_pkey",
+    task_rows.LOCK: "tasks_pkey",
+    task_rows.LOCK_NOWAIT: "tasks_pkey",
+    task_rows.IN_TRASH: "tasks_trash_idx",
+    tasks.PRESENT: "tasks_pkey",
+    tasks.LOCK_TRASH: "tasks_trash_idx",
+    tasks.CHANGES_SINCE: "history_task_id_id_idx",
+    tasks.SET_STATUS: "tasks_pkey",
+    tasks.MOVE: "tasks_pkey",
+    tasks.TRASH: "tasks_pkey",
+    tasks.PURGE: "tasks_pkey",
+    assignments.DELETE_ALL: "assignments_pkey",
+    tags.IDS: "tags_name_key",
+    tags.DETACH_ALL: "task_tags_pkey",
+    tags.DETACH_TAG: "task_tags_tag_id_task_id_idx",
+    tags.LOCK_TASKS: "task_tags_tag_id_task_id_idx",
+    tags.SHOW: "task_tags_tag_id_task_id_idx",
+    users.IDS: "users_username_key",
+    users.LOCK: "users_username_key",
+    users.UNASSIGN: "assignments_user_id_task_id_idx",
+    runner._COMMITTED: "history_xid_idx",  # pyright: ignore[reportPrivateUsage]
+}
+"""Statement → an index that it looks something up in."""
+
+
+@pytest.mark.parametrize("query", LOOKUPS, ids=lambda query: query.split()[1])
+def test_a_lookup_uses_an_index(crowded: Database, query: LiteralString) -> None:
+    given = {
+        "id": 10,
+        "ids": [10, 20],
+        "tasks": [10, 20],
+        "users": [11, 21],
+        "tags": [11, 21],
+        "name": "tag10",
+        "names": ["tag10", "user10"],
+        "status": "todo",
+        "project_id": 1,
+        "version": 1,
+        "xid": "3",
+    }
+    assert LOOKUPS[query] in found_by(scans(crowded, query, given))
+
+
+@pytest.mark.parametrize("query", [assignments.DELETE, tags.DETACH], ids=["assignments", "tags"])
+def test_a_row_of_a_list_is_found_by_one_of_its_indexes(
+    crowded: Database, query: LiteralString
+) -> None:
+    given = {"tasks": [10, 20], "users": [11, 21], "tags": [11, 21]}
+    (scan,) = scans(crowded, query, given)
+    assert "task_id" in scan.condition
+
+
+@pytest.mark.parametrize("prefix", ["%", "1%", "19999%"])
+def test_completion_reads_the_tasks_that_were_touched_last(crowded: Database, prefix: str) -> None:
+    found = scans(crowded, completion.TASKS, {"prefix": prefix})
+    assert [scan.by for scan in found if scan.table == "tasks"] == ["tasks_updated_at_id_idx"]
+
+
+# Foreign keys
+
+
+FOREIGN_KEYS: LiteralString = """
+SELECT conname, EXISTS (
+    SELECT 1 FROM pg_index
+    WHERE indrelid = conrelid AND indkey[0] = conkey[1] AND indisvalid AND indpred IS NULL)
+FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace
+"""
+
+
+def test_every_foreign_key_has_an_index(crowded: Database) -> None:
+    keys = dict(crowded.connection().execute(FOREIGN_KEYS).fetchall())
+    assert {"tasks_owner_id_fkey", "task_tags_tag_id_fkey"} < set(keys)
+    assert [name for name, indexed in keys.items() if not indexed] == []
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("tasks", "project_id"),
+        ("tasks", "owner_id"),
+        ("tasks", "parent_id"),
+        ("task_tags", "task_id"),
+        ("task_tags", "tag_id"),
+        ("assignments", "task_id"),
+        ("assignments", "user_id"),
+        ("import_bases", "task_id"),
+        ("import_bases", "project_id"),
+    ],
+)
+def test_what_refers_to_a_row_is_found_by_an_index(
+    crowded: Database, table: LiteralString, column: LiteralString
+) -> None:
+    # What the server asks before it lets the row go.
+    query = sql.SQL("SELECT 1 FROM ONLY {} x WHERE {} = 10 FOR KEY SHARE OF x").format(
+        sql.Identifier(table), sql.Identifier(column)
+    )
+    assert found_by(scans(crowded, query, {}))

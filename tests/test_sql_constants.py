@@ -1,0 +1,304 @@
+"""Every SQL constant runs on real servers, names itself, and spells out its columns."""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+import re
+import shutil
+import subprocess
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import import_module
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, LiteralString, cast
+
+import pytest
+from conftest import Server, open_directory, settings_for
+from psycopg import sql
+
+import concord.sql
+from concord import database as runner
+from concord import migrate
+from concord.database import Connection, Database
+from concord.sql import assignments, history, imports, listing, projects, tags, tasks, users
+from concord.sql.listing import Filters
+from concord.vocabulary import PRIORITIES, STATUSES
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from types import ModuleType
+
+DEBIAN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+"""Other servers than the embedded one, where Debian's packages have put them."""
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+FRAGMENTS = {
+    "COLUMNS",
+    "CONDITIONS",
+    "TRASH",
+    "APPEND",
+    # One round trip begins and prepares a transaction; it is known by its BEGIN.
+    "_BEGIN",
+    "_SETTLE",
+    "_SEARCH_PATH",
+    "_WHOAMI",
+}
+"""Constants that are no statements by themselves, but parts of some."""
+
+TEMPLATES = {"list_tasks", "list_history", "update_tasks", "update_task_version"} | {
+    "update_user",
+    "update_project",
+}
+"""Statements that are composed from parts, and run below in every variant."""
+
+GIVEN: dict[str, Any] = {
+    "actor_id": 1,
+    "append": "x",
+    "archived": True,
+    "assigned_by": 1,
+    "description": None,
+    "due": NOW,
+    "email": None,
+    "format": "csv",
+    "id": 99,
+    "ids": [1, 2],
+    "key": "EMPTY",
+    "name": "ana",
+    "names": ["ana", "Bug", "new"],
+    "new": "newer",
+    "owner_id": 1,
+    "prefix": "a%",
+    "priority": "none",
+    "project_id": 1,
+    "status": "todo",
+    "tags": [1],
+    "tasks": [1],
+    "title": "x",
+    "username": "newcomer",
+    "users": [1],
+    "version": 0,
+    "xid": "3",
+}
+"""Parameter → a value that every statement with such a parameter takes."""
+
+EXCEPT: dict[str, dict[str, Any]] = {
+    "insert_project": {"key": "NEW"},
+    "add_tag": {"name": "new"},
+}
+"""Statement → parameters that differ for it."""
+
+IMPORTS = (imports.STAGE, imports.PLAN)
+"""Statements that make the temporary tables of an import, in order."""
+
+
+def sql_of(module: ModuleType) -> Iterator[tuple[str, str]]:
+    """Yield (constant, SQL) for all SQL in the constants of a module."""
+    for name, value in vars(module).items():
+        declared = str(module.__annotations__.get(name, ""))
+        if not (isinstance(value, sql.SQL) or re.search(r"LiteralString|sql\.SQL", declared)):
+            continue
+        for text in cast("dict[Any, Any]", value).values() if isinstance(value, dict) else [value]:
+            yield name, text.as_string() if isinstance(text, sql.SQL) else text
+
+
+MODULES = [runner] + [
+    import_module(f"concord.sql.{module.name}")
+    for module in pkgutil.iter_modules(concord.sql.__path__)
+]
+CONSTANTS = [(module, name, text.strip()) for module in MODULES for name, text in sql_of(module)]
+STATEMENTS = [(module, text) for module, name, text in CONSTANTS if name not in FRAGMENTS]
+
+
+def name_of(text: str) -> str:
+    return text.partition("\n")[0].removeprefix("-- ").partition(":")[0]
+
+
+@contextmanager
+def debian_server(binaries: Path) -> Generator[str]:
+    """Yield the connection string of a new server of Debian's, which does not run as root."""
+    directory = open_directory()
+    account: dict[str, Any] = (
+        {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+    )
+    data = directory / "data"
+    data.mkdir()
+    if account:
+        shutil.chown(data, "postgres", "postgres")
+
+    def run(program: str, *arguments: str) -> None:
+        command = [str(binaries / program), "-D", str(data), *arguments]
+        subprocess.run(
+            command, check=True, cwd=directory, stdout=subprocess.DEVNULL, timeout=60, **account
+        )
+
+    options = f"-k {data} -c listen_addresses= -c fsync=off"
+    run("initdb", "-U", "ana", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+    run("pg_ctl", "start", "-w", "-o", options, "-l", str(data / "log"))
+    try:
+        yield f"host={data} user=ana dbname=postgres"
+    finally:
+        run("pg_ctl", "stop", "-m", "immediate")
+        shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module", params=[None, *DEBIAN], ids=lambda path: path and path.parts[-2])
+def anywhere(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A database with one of everything: on the embedded server, then on Debian's."""
+    if request.param is None:
+        server: Server = request.getfixturevalue("server")
+        with server.janitor("constants") as janitor:
+            yield from filled(server.url(janitor.dbname))
+    else:
+        with debian_server(request.param) as url:
+            yield from filled(url)
+
+
+def filled(url: str) -> Iterator[Database]:
+    settings = settings_for(url)
+    migrate.upgrade(settings)
+    with Database(settings, "test", newcomer="add") as made:
+        for key in ("API", "EMPTY"):
+            made.run(projects.add, key)
+        new = tasks.NewTask("x", project="API", due=NOW, tags=["bug"], assignees=["me"])
+        for _ in range(3):
+            made.run(tasks.add, new)
+        made.run(tasks.delete, [2])
+        yield made
+
+
+def run(connection: Connection, module: ModuleType, statement: LiteralString) -> None:
+    """Run a statement as its module would."""
+    if module is imports:
+        for earlier in IMPORTS:
+            if earlier.strip() == statement:
+                break
+            run(connection, runner, earlier)
+    # Without parameters the driver leaves `%` alone.
+    given = GIVEN | EXCEPT.get(name_of(statement), {}) if "%(" in statement else None
+    text = sql.SQL(statement)
+    if "\nCOPY " in statement:
+        with connection.cursor() as cursor, cursor.copy(text):
+            pass
+    elif " {}" in statement:
+        connection.execute(text.format(sql.Identifier("concord_scratch_test")))
+    else:
+        connection.execute(text, given)
+
+
+def test_there_are_statements_in_every_module() -> None:
+    assert len(STATEMENTS) > 80
+    assert {module for module, _ in STATEMENTS} == set(MODULES) - {concord.sql}
+
+
+@pytest.mark.parametrize(("module", "text"), STATEMENTS, ids=[name_of(t) for _, t in STATEMENTS])
+def test_a_statement_runs(anywhere: Database, module: ModuleType, text: LiteralString) -> None:
+    if name_of(text) in TEMPLATES:
+        assert "{" in text
+        return
+    connection = anywhere.connection()
+    with connection.transaction(force_rollback=True):
+        run(connection, module, text)
+
+
+def test_a_statement_names_itself_and_its_purpose_on_its_first_line() -> None:
+    nameless = [text for _, text in STATEMENTS if not re.match(r"-- [a-z_]+: \S.+\n", text)]
+    assert nameless == []
+
+
+def test_no_two_statements_have_one_name() -> None:
+    names = [name_of(text) for _, text in STATEMENTS]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_columns_are_spelled_out() -> None:
+    stars = {
+        (name_of(text), star)
+        for _, _, text in CONSTANTS
+        for star in re.findall(r"(?:\w+\.)?(?<!\()\*(?! \d)(?!\))", text)
+    }
+    # The tables of an import are temporary, and have their columns spelled out in STAGE.
+    assert stars == {("plan_import", "r.*"), ("plan_import", "matched.*")}
+
+
+# Composed statements
+
+
+def filters() -> Iterator[Filters]:
+    """Yield filters so that each condition is there, alone and beside its alternative."""
+    yield Filters()
+    yield Filters(trash=True)
+    yield Filters(trash=None)
+    yield from (Filters(projects=keys) for keys in (["API"], ["none"], ["API", "WEB", "none"]))
+    yield from (Filters(statuses=STATUSES[:count]) for count in (1, 2))
+    yield from (Filters(tags=some) for some in (["bug"], ["bug", "ui"]))
+    yield from (Filters(assignees=some) for some in (["ana"], ["me", "bo", "none"], ["none"]))
+    yield Filters(owners=["ana", "bo"])
+    yield from (Filters(priorities=PRIORITIES[:count]) for count in (1, 2))
+    yield from (Filters(due_before=NOW), Filters(due_after=NOW), Filters(titles=["a", "b"]))
+    yield from (Filters(assigned=True), Filters(assigned=False))
+
+
+def test_the_variants_of_a_list_hold_every_condition() -> None:
+    used = {
+        name
+        for variant in filters()
+        for name in listing.compose("ana", variant, sort="id", after=None)[1]
+    }
+    assert set(listing.CONDITIONS) <= used
+
+
+@pytest.mark.parametrize("sort", [sign + name for name in listing.SORTS for sign in ("", "-")])
+def test_every_list_of_tasks_runs_with_and_without_a_cursor(anywhere: Database, sort: str) -> None:
+    (task, *_) = anywhere.run(listing.page, Filters(), sort=sort).items
+    for variant, after in product(filters(), (None, listing.cursor(sort, task))):
+        query, given = listing.compose("ana", variant, sort=sort, after=after)
+        anywhere.connection().execute(query, given | {"limit": 3, "skip": 0})
+
+
+def test_every_list_of_history_runs(anywhere: Database) -> None:
+    assert set(history.CONDITIONS) == {"task", "actor", "xid", "after"}
+    for task, actor, xid, after in product((None, 1), (None, "ana"), (None, "3"), (None, 99)):
+        wanted = history.Filters(task=task, actor=actor, xid=xid)
+        assert (anywhere.run(history.page, wanted, after=after).items == ()) == (xid is not None)
+
+
+def test_every_edit_runs(anywhere: Database) -> None:
+    values = {
+        "title": "y",
+        "description": "y",
+        "status": "canceled",
+        "priority": "low",
+        "due": None,
+        "owner": "ana",
+    }
+    for some in [*({name: value} for name, value in values.items()), values]:
+        (edited,) = anywhere.run(tasks.edit, [1], some)
+        assert {name: getattr(edited, name) for name in some} == some
+        anywhere.run(tasks.edit, [1], some, if_version=edited.version)
+        if "description" not in some:
+            anywhere.run(tasks.edit, [1, 3], some, append_description="z")
+    for some in ({"email": "ana@example.org"}, {"username": "ana"}, {"email": None}):
+        anywhere.run(users.edit, "ana", some)
+    for some in ({"name": "y"}, {"description": "y"}, {"owner": "me"}, {"key": "EMPTY"}):
+        anywhere.run(projects.edit, "EMPTY", some)
+
+
+def test_the_journey_of_a_task_runs(anywhere: Database) -> None:
+    made = anywhere.run(tasks.add, tasks.NewTask("x", tags=["new", "bug"]))
+    anywhere.run(assignments.assign, [made.id], ["ana"])
+    anywhere.run(tasks.set_status, [made.id], "in_progress", nowait=True)
+    anywhere.run(tasks.move, [made.id], "API")
+    anywhere.run(tags.rename, "new", "newer")
+    anywhere.run(tags.delete, "newer")
+    anywhere.run(tasks.delete, [made.id])
+    anywhere.run(tasks.restore, [made.id])
+    (done,) = anywhere.run(tasks.set_status, [made.id], "completed")
+    assert (done.version, done.project, done.tags, done.assignees) == (8, "API", ("bug",), ("ana",))
+    anywhere.run(tasks.delete, [made.id])
+    assert anywhere.run(tasks.purge, [made.id])[0].completed_at == done.completed_at
+    told = anywhere.run(history.page, history.Filters(task=made.id)).items
+    assert [change.version for change in told][-1] == 1
+    assert told[0].new == {}
