@@ -1,4 +1,4 @@
-"""Connections and the transaction runner: the one place that begins, commits and retries.
+"""The transaction runner: the one place that begins, commits and retries.
 
 An operation is a function decorated with `@transaction(isolation=…)`. It receives an open
 `Transaction`, never commits, and may be called again from the start. `Database.run` begins at
@@ -31,19 +31,17 @@ from psycopg import errors as pg
 from psycopg import sql
 from psycopg.rows import args_row, scalar_row, tuple_row
 
-from concord.constraints import domain_error
+from concord.connections import connect, open_connection
 from concord.errors import (
     Bug,
     CommitUnknown,
     ConcordError,
     Contention,
     DatabaseUnavailable,
-    Forbidden,
     NotFound,
     SchemaMismatch,
-    Usage,
 )
-from concord.settings import hide_password
+from concord.translation import translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -51,6 +49,7 @@ if TYPE_CHECKING:
 
     from psycopg.rows import RowFactory
 
+    from concord.connections import Connection
     from concord.settings import Settings
 
 P = ParamSpec("P")
@@ -58,7 +57,6 @@ R = TypeVar("R")
 Row = TypeVar("Row")
 Params: TypeAlias = "Sequence[Any] | Mapping[str, Any]"
 Query = LiteralString | sql.SQL | sql.Composed
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 SCHEMA_HEAD = "0001"
 """The Alembic revision this code is written for; a test holds it equal to the newest one."""
@@ -478,118 +476,6 @@ class Database:
                 "the connection was lost before the commit; nothing was written",
                 hint="Run it again.",
             ) from cause
-
-
-def connect(settings: Settings, command: str) -> Connection:
-    """Return a new autocommit connection, starting the embedded server if it is down.
-
-    Raises `DatabaseUnavailable`.
-    """
-    try:
-        return open_connection(settings, command)
-    except psycopg.OperationalError as error:
-        if not settings.embedded:
-            raise unreachable(settings, error) from error
-    from concord import embedded
-
-    embedded.start(settings.data_dir)
-    try:
-        return open_connection(settings, command)
-    except psycopg.OperationalError as error:
-        raise unreachable(settings, error) from error
-
-
-def open_connection(settings: Settings, command: str) -> Connection:
-    """Return a new autocommit connection to a server that is up.
-
-    Raises `psycopg.OperationalError`, and `Usage` for a connection string that is none.
-    """
-    # Autocommit, because otherwise a stray SELECT would open a transaction that nobody ends.
-    # No server-side prepared statements: a pooler in transaction mode may not carry them over,
-    # and a command runs each statement once.
-    try:
-        return psycopg.connect(
-            conninfo(settings),
-            autocommit=True,
-            prepare_threshold=None,
-            application_name=f"concord {command}",
-            client_encoding="utf8",
-            connect_timeout=max(2, settings.connect_timeout // 1000),
-        )
-    except (psycopg.ProgrammingError, UnicodeEncodeError):
-        # What libpq says of it may quote the password.
-        source = settings.provenance["database_url"]
-        raise Usage(
-            f"database_url ({source}) cannot be understood",
-            hint="It has the form postgresql://user:password@host:port/database, with %40 for @"
-            " and the like in the password.",
-            setting="database_url",
-            source=source,
-        ) from None
-
-
-def conninfo(settings: Settings) -> str:
-    """Return the libpq connection string of the database in use."""
-    if settings.database_url is not None:
-        return settings.database_url
-    from concord import embedded
-
-    return embedded.conninfo(settings.data_dir)
-
-
-def translate(error: psycopg.Error | UnicodeEncodeError) -> ConcordError:
-    """Return the domain error that an error of the driver means, by SQLSTATE and constraint."""
-    if isinstance(error, UnicodeEncodeError):
-        return Usage("the text is not valid Unicode", hint="Pass it in UTF-8.")
-    primary = error.diag.message_primary or str(error)
-    facts = {"sqlstate": error.sqlstate}
-    match error:
-        case pg.IntegrityError():
-            known = domain_error(error.diag.constraint_name, error.diag.message_detail)
-            return known or Bug(f"an unexpected rule of the schema: {primary}", **facts)
-        case pg.LockNotAvailable():
-            return Contention(
-                "somebody else holds the lock",
-                hint="Nothing was written; try again, or wait longer with --lock-timeout.",
-                **facts,
-            )
-        case pg.QueryCanceled():
-            return Contention(
-                f"the server stopped the statement: {primary}",
-                hint="Nothing was written; raise CONCORD_STATEMENT_TIMEOUT if it needs longer.",
-                **facts,
-            )
-        case pg.InsufficientPrivilege():
-            return Forbidden(primary, hint="Ask the owner of the database for the right.", **facts)
-        case pg.DataError():
-            return Usage(f"the database does not take this value: {primary}", **facts)
-        case (
-            pg.OperationalError()
-            | pg.InterfaceError()
-            | pg.ReadOnlySqlTransaction()
-            | pg.IdleInTransactionSessionTimeout()
-            | pg.TransactionTimeout()
-        ):
-            return DatabaseUnavailable(
-                f"the database failed: {primary.strip()}",
-                hint="Nothing was written; concord doctor looks into it.",
-                **facts,
-            )
-        case _:
-            return Bug(f"an unexpected answer of the database: {primary}", **facts)
-
-
-def unreachable(settings: Settings, error: psycopg.Error) -> DatabaseUnavailable:
-    """Return the error for a server that does not let us in."""
-    where = settings.provenance["database_url"]
-    reason = " ".join(hide_password(str(error)).split())
-    return DatabaseUnavailable(
-        f"cannot connect to the database: {reason}",
-        hint="Is the server up? concord doctor looks into it."
-        if settings.embedded
-        else f"Is the server up, and the URL right ({where})? concord doctor looks into it.",
-        source=where,
-    )
 
 
 def schema_mismatch(found: str | None) -> SchemaMismatch:

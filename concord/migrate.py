@@ -14,7 +14,9 @@ from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
 from concord import database
+from concord.connections import Connection, connect
 from concord.errors import SchemaMismatch
+from concord.translation import translate
 
 if TYPE_CHECKING:
     from concord.settings import Settings
@@ -42,8 +44,8 @@ def head() -> str | None:
 def engine(settings: Settings) -> sa.Engine:
     """Return an SQLAlchemy engine over Concord's own way to connect."""
 
-    def creator() -> database.Connection:
-        connection = database.connect(settings, "init")
+    def creator() -> Connection:
+        connection = connect(settings, "init")
         connection.autocommit = False  # SQLAlchemy begins and commits in the driver's own way
         return connection
 
@@ -78,7 +80,7 @@ def upgrade(settings: Settings, *, schema: str | None = None) -> tuple[str | Non
         ) from error
     except DBAPIError as error:
         cause = error.orig
-        raise (database.translate(cause) if isinstance(cause, psycopg.Error) else error) from error
+        raise (translate(cause) if isinstance(cause, psycopg.Error) else error) from error
 
 
 def revision(connection: sa.Connection) -> str | None:

@@ -335,7 +335,10 @@ def _readable(name: str, value: Any) -> str:
     if isinstance(value, datetime):
         if name == "due":
             return dates.format_local(value, now=dates.local_now())
-        return f"{value.astimezone():%Y-%m-%d %H:%M}"
+        try:
+            return f"{value.astimezone():%Y-%m-%d %H:%M}"
+        except (OverflowError, ValueError):
+            return cell(value)  # within hours of the calendar's ends no local form exists
     if isinstance(value, dict):
         pairs = cast("dict[str, Any]", value).items()
         return visible("\n".join(f"{key}: {cell(item)}" for key, item in pairs))

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from concord import database, migrate
+from concord.connections import connect
 from concord.sql import scratch
+from concord.translation import translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -25,11 +27,11 @@ def scratch_database(
     What an earlier process left behind when it was killed is dropped first. The user's own
     tables are never touched. Raises `ConcordError`.
     """
-    with database.connect(settings, command) as owner:
+    with connect(settings, command) as owner:
         try:
             schema = scratch.create(owner)
         except psycopg.Error as error:
-            raise database.translate(error) from error
+            raise translate(error) from error
         try:
             migrate.upgrade(settings, schema=schema)
             with database.Database(

@@ -25,6 +25,7 @@ FLOORS = (
     {"render", "logs", "scratch"},
     {"sql", "formats", "migrate"},
     {"database"},
+    {"connections", "translation"},
     {"embedded"},
     {"settings", "constraints", "plain", "dates", "schema", "models"},
     {"errors", "vocabulary"},
@@ -45,7 +46,16 @@ ONLY = {
     "structlog": {"logs"},
     "click": {"cli", "reference"},
     # `doctor` looks into what is too broken for an operation.
-    "psycopg": {"database", "sql", "migrate", "scratch", "embedded", "cli.doctor"},
+    "psycopg": {
+        "connections",
+        "database",
+        "translation",
+        "sql",
+        "migrate",
+        "scratch",
+        "embedded",
+        "cli.doctor",
+    },
     "concord.cli": {"cli", "reference", "__main__"},
 }
 """Import → the only ones who may."""

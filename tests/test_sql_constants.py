@@ -21,7 +21,7 @@ from psycopg import sql
 import concord.sql
 from concord import database as runner
 from concord import migrate
-from concord.database import Connection, Database
+from concord.database import Database
 from concord.sql import assignments, history, imports, listing, projects, tags, tasks, users
 from concord.sql.listing import Filters
 from concord.vocabulary import PRIORITIES, STATUSES
@@ -29,6 +29,8 @@ from concord.vocabulary import PRIORITIES, STATUSES
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from types import ModuleType
+
+    from concord.connections import Connection
 
 DEBIAN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 """Other servers than the embedded one, where Debian's packages have put them."""

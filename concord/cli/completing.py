@@ -42,7 +42,7 @@ def _items(what: str, incomplete: str) -> list[CompletionItem]:
     try:
         from dataclasses import replace
 
-        from concord.database import open_connection
+        from concord.connections import open_connection
         from concord.plain import visible
         from concord.settings import load
         from concord.sql import completion

@@ -15,7 +15,7 @@ from concord.cli.lazy import Command
 from concord.errors import ConcordError, DatabaseUnavailable
 
 if TYPE_CHECKING:
-    from concord.database import Connection
+    from concord.connections import Connection
 
 CLOCK_LIMIT = 5.0
 """Seconds by which the clocks here and at the server may differ before it is worth a warning."""
@@ -68,13 +68,14 @@ def doctor(app: App) -> None:
 def _checks(app: App) -> list[Check]:
     import psycopg
 
-    from concord import database
+    from concord import connections, database
     from concord.sql import server
+    from concord.translation import translate
 
     server_kind = "embedded" if app.settings.embedded else "by URL"
     started = time.perf_counter()
     try:
-        connection = database.connect(app.settings, app.command)
+        connection = connections.connect(app.settings, app.command)
     except ConcordError as error:
         return [Check(f"server ({server_kind})", False, error.message, error.hint)]
     connected = (time.perf_counter() - started) * 1000
@@ -84,7 +85,7 @@ def _checks(app: App) -> list[Check]:
             latency, clock = _latency(connection)
             found = server.revision(connection)
     except psycopg.Error as error:
-        failure = database.translate(error)
+        failure = translate(error)
         return [Check(f"server ({server_kind})", False, failure.message, failure.hint)]
     if found != database.SCHEMA_HEAD and app.settings.embedded:
         # The embedded schema is brought up to date by the first command that needs it: this one.

@@ -162,9 +162,12 @@ def _moment(fields: dict[str, Any], name: str) -> datetime | None:
     text = _text(fields, name)
     try:
         moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            raise ValueError(f"{name}: {text!r} has no zone")
+    except ValueError:
+        raise ValueError(f"{name}: {text!r} is no time") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{name}: {text!r} has no zone")
+    try:
         return moment.astimezone(UTC)
     except OverflowError:
-        # Once stored, it could never be read again: not by us, nor by anybody's list.
+        # Once stored, it would fail whoever lists it.
         raise ValueError(f"{name}: {text!r} is not in the years 1 to 9999") from None

@@ -25,5 +25,6 @@ def dump(tasks: Iterable[Task]) -> Iterator[str]:
 def record(values: Sequence[Any]) -> str:
     """Return values as one CSV record (RFC 4180 quoting), without a line end."""
     out = StringIO()
-    csv.writer(out, lineterminator="").writerow([cell(value) for value in values])
-    return out.getvalue()
+    # Only what could be taken for the line end given here makes the writer quote.
+    csv.writer(out, lineterminator="\r\n").writerow([cell(value) for value in values])
+    return out.getvalue().removesuffix("\r\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, LiteralString
 
 if TYPE_CHECKING:
-    from concord.database import Connection
+    from concord.connections import Connection
 
 # Only what was touched lately: no index knows the beginnings of numbers.
 TASKS: LiteralString = """

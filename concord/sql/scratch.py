@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, LiteralString
 from psycopg import sql
 
 if TYPE_CHECKING:
-    from concord.database import Connection
+    from concord.connections import Connection
 
 # The name tells which backend owns the schema. Once that backend is gone, so is its owner, and
 # whoever comes next may clear up; no lock is needed that a pooler could lose.

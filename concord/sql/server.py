@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import args_row
 
 if TYPE_CHECKING:
-    from concord.database import Connection
+    from concord.connections import Connection
 
 FACTS: LiteralString = """
 -- server_facts: what does not depend on the schema
