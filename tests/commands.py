@@ -11,10 +11,12 @@ import re
 import select
 import sys
 import termios
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
+import pytest
 from conftest import TIMEOUT, Result
 
 from concord.cli import run
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    import pytest
     from conftest import CommandLine
 
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
@@ -161,6 +162,16 @@ def _take_terminal() -> None:
 def plain(text: str) -> str:
     """Return what a terminal shows without colours, and without spaces at the ends of lines."""
     return "\n".join(line.rstrip() for line in STYLE.sub("", text).splitlines())
+
+
+@contextmanager
+def zone(name: str) -> Generator[None]:
+    """Make this process live in a time zone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", name)
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @contextmanager

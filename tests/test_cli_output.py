@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from audit import tables
-from commands import STYLE, Here, on_terminal, plain
+from commands import STYLE, Here, on_terminal, plain, zone
 from workers import psql
 
 from concord.models import Task
@@ -222,11 +222,11 @@ def test_the_output_of_a_setting_yields_to_a_flag(
     assert here("task", "list").out == "1\n2\n3\n"
 
 
-def test_every_time_is_utc_whatever_the_zone(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_time_is_utc_whatever_the_zone(here: Here) -> None:
     before = here.ok("task", "show", "1")
-    monkeypatch.setenv("TZ", "Asia/Tokyo")
-    assert here.ok("task", "show", "1") == before
-    assert here.ok("history")[0]["at"].endswith("Z")
+    with zone("Asia/Tokyo"):
+        assert here.ok("task", "show", "1") == before
+        assert here.ok("history")[0]["at"].endswith("Z")
 
 
 # On a terminal, by processes of their own

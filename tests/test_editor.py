@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from commands import Here, Terminal
+from commands import Here, Terminal, zone
 from test_exit_codes import await_waiting, locked
 from workers import psql
 
@@ -258,6 +258,18 @@ def test_no_editor_and_nobody_at_the_terminal(here: Here) -> None:
     assert kept(here.home) == []
 
 
+def test_vi_is_the_editor_of_a_terminal_where_none_is_named(
+    here: Here, concord: CommandLine, editor: Editor
+) -> None:
+    editor.does("sed -i 's/^title: .*/title: By vi/' \"$1\"")
+    editor.path.rename(here.home / "vi")
+    with Terminal(
+        concord, "task", "edit", "1", PATH=f"{here.home}:{os.environ['PATH']}"
+    ) as terminal:
+        assert terminal.end().code == 0
+    assert task(here)["title"] == "By vi"
+
+
 def test_a_task_that_is_gone_meanwhile(here: Here, editor: Editor) -> None:
     editor.does(f"{BO.replace('edit', 'delete')}\nsed -i 's/^title: .*/title: Mine/' \"$1\"")
     result = here("task", "edit", "1")
@@ -266,9 +278,7 @@ def test_a_task_that_is_gone_meanwhile(here: Here, editor: Editor) -> None:
     assert "title: Mine" in kept_file(result, here.home)
 
 
-def test_no_field_that_is_not_touched_is_written(
-    here: Here, editor: Editor, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_field_that_is_not_touched_is_written(here: Here, editor: Editor, url: str) -> None:
     # What a file cannot hold exactly: carriage returns, microseconds, the ends of the calendar.
     psql(
         url,
@@ -277,11 +287,12 @@ def test_no_field_that_is_not_touched_is_written(
     )
     before = task(here)
     editor.does("true")
-    for zone in ("UTC", "Pacific/Kiritimati", "America/New_York"):
-        monkeypatch.setenv("TZ", zone)
-        assert here("task", "edit", "1").err == "task 1 is unchanged\n"
+    for name in ("UTC", "Pacific/Kiritimati", "America/New_York"):
+        with zone(name):
+            assert here("task", "edit", "1").err == "task 1 is unchanged\n"
     editor.does("sed -i 's/^title: .*/title: Two/' \"$1\"")
-    edited = here.ok("task", "edit", "1")
+    with zone("Pacific/Kiritimati"):
+        edited = here.ok("task", "edit", "1")
     assert (edited["description"], edited["due"]) == (before["description"], before["due"])
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
-from commands import STYLE, plain, screen
+from commands import STYLE, plain, screen, zone
 
 from concord.errors import Usage
 from concord.models import Change, ImportConflict, ImportReport, Project, Tag, Task, User
@@ -235,6 +235,14 @@ def test_history_on_a_terminal_says_what_became_what(monkeypatch: pytest.MonkeyP
     assert "title: old → new" in told
     raw = plain(shown(monkeypatch, [CHANGE], 120, fields=["entity", "entity_id", "old"]))
     assert "task           12  title: old" in raw
+
+
+def test_the_ends_of_the_calendar_can_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    last = datetime.max.replace(tzinfo=UTC)
+    with zone("Pacific/Kiritimati"):
+        told = plain(shown(monkeypatch, [replace(CHANGE, at=last)], 120))
+        assert "9999-12-31T23:59:59.999999Z" in told
+        assert "9999-12-31" in plain(shown(monkeypatch, [replace(TASK, due=last)], 120))
 
 
 def test_nothing_to_show_is_said_on_stderr(

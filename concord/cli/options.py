@@ -123,6 +123,9 @@ class _Key(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the key in capitals."""
         text = str(value)
+        if not text.strip():
+            # Left out by a script, as a rule, that meant to name one.
+            self.fail("a project's key cannot be empty")
         return text if text == "none" else text.upper()
 
     def shell_complete(
@@ -168,7 +171,7 @@ class _Count(click.ParamType[int]):
         """Return the count as a number."""
         text = str(value)
         if re.fullmatch(r"[0-9]{1,19}", text) is None or int(text) >= LARGEST_ID:
-            self.fail(f"{text!r} is not a whole number from 0 on")
+            self.fail(f"{text!r} is not a whole number from 0 to {LARGEST_ID - 1}")
         return int(text)
 
 
