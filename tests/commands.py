@@ -1,4 +1,4 @@
-"""The command line without a process of its own, and with a terminal of its own."""
+"""The command line without a process of its own, with a terminal of its own, and kept waiting."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
+import psycopg
 import pytest
 from conftest import TIMEOUT, Result
 
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
 """What sets colours and weight (SGR), and nothing else."""
+
+
+WAITING = """
+SELECT FROM pg_stat_activity
+WHERE application_name = %s AND %s = ANY(pg_blocking_pids(pid))
+"""
 
 
 class Here:
@@ -201,3 +208,20 @@ def _read_all(terminal: int) -> bytes:
         except OSError:  # the other end is closed
             return read
         read += more
+
+
+@contextmanager
+def locked(url: str, task: int) -> Generator[psycopg.Connection]:
+    """Hold the lock of a task from a session of its own."""
+    with psycopg.connect(url) as connection:
+        connection.execute("SELECT FROM tasks WHERE id = %s FOR UPDATE", (task,))
+        yield connection
+
+
+def await_waiting(url: str, command: str, holder: psycopg.Connection) -> None:
+    """Return once a command waits for what the holder has locked."""
+    with psycopg.connect(url, autocommit=True) as observer:
+        for _ in range(1_000_000):
+            if observer.execute(WAITING, (f"concord {command}", holder.info.backend_pid)).rowcount:
+                return
+    raise AssertionError(f"{command} does not wait")

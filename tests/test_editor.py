@@ -8,8 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from commands import Here, Terminal, zone
-from test_exit_codes import await_waiting, locked
+from commands import Here, Terminal, await_waiting, locked, zone
 from workers import psql
 
 if TYPE_CHECKING:

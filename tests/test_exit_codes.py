@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 from audit import tables
+from commands import await_waiting, locked
 from conftest import CommandLine, Server, finish
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
@@ -18,30 +18,7 @@ from workers import psql
 from concord.errors import EXIT_CODES, ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from pathlib import Path
-
-WAITING = """
-SELECT FROM pg_stat_activity
-WHERE application_name = %s AND %s = ANY(pg_blocking_pids(pid))
-"""
-
-
-@contextmanager
-def locked(url: str, task: int) -> Generator[psycopg.Connection]:
-    """Hold the lock of a task from a session of its own."""
-    with psycopg.connect(url) as connection:
-        connection.execute("SELECT FROM tasks WHERE id = %s FOR UPDATE", (task,))
-        yield connection
-
-
-def await_waiting(url: str, command: str, holder: psycopg.Connection) -> None:
-    """Return once a command waits for what the holder has locked."""
-    with psycopg.connect(url, autocommit=True) as observer:
-        for _ in range(1_000_000):
-            if observer.execute(WAITING, (f"concord {command}", holder.info.backend_pid)).rowcount:
-                return
-    raise AssertionError(f"{command} does not wait")
 
 
 def test_the_table_has_every_code_once() -> None:

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 from audit import tables
-from commands import Terminal
+from commands import Terminal, await_waiting, locked
 from conftest import TIMEOUT, CommandLine, finish
-from test_exit_codes import await_waiting, locked
 from workers import psql
 
 if TYPE_CHECKING:
