@@ -1,19 +1,19 @@
-"""`concord demo`: the only part of the command line that shows what happens inside."""
+"""`concord demo workflow`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from concord.cli.app import App, pass_app
-from concord.cli.lazy import Group
+from concord.cli.lazy import Command
 from concord.models import Task
 
 if TYPE_CHECKING:
     from concord.database import Operation, Record
     from concord.models import Change
-
-demo = Group("demo", help="See on your own server what Concord promises.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,10 @@ class Step:
     changes: tuple[Change, ...]
 
 
-@demo.command(
-    examples=("concord demo workflow", "concord demo workflow --json | jq '.[].isolation'")
+@click.command(
+    "workflow",
+    cls=Command,
+    examples=("concord demo workflow", "concord demo workflow --json | jq '.[].isolation'"),
 )
 @pass_app
 def workflow(app: App) -> None:

@@ -204,7 +204,8 @@ class Renderer:
 
     # From here on there is a terminal.
 
-    def _console(self) -> Console:
+    def console(self) -> Console:
+        """Return what draws on this terminal."""
         from rich.console import Console
 
         # rich looks at NO_COLOR and TERM itself, but not at what overrules a TERM without colours.
@@ -227,7 +228,7 @@ class Renderer:
         names = self._columns(model)
         if self._fields is None:
             names = SCREEN.get(model.__name__, names)
-        console = self._console()
+        console = self.console()
         alone = self._fields is not None
         rows = [[_cell(item, name, alone=alone) for name in names] for item in items]
         heads = [name.removesuffix("_at").replace("_", " ") for name in names]
@@ -249,7 +250,7 @@ class Renderer:
     def _card(self, item: object) -> None:
         from rich.markdown import Markdown
 
-        console = self._console()
+        console = self.console()
         names = self._columns(type(item), everything=True)
         shown = [name for name in names if name != "description"]
         console.print(_grid(shown, [_cell(item, name, alone=True) for name in shown]))
