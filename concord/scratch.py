@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def scratch_database(
-    settings: Settings, command: str, observe: Callable[[database.Record], None] | None = None
-) -> Generator[database.Database]:
-    """Yield a database that works in a schema of its own, which is dropped afterwards.
+def scratch_schema(settings: Settings, command: str) -> Generator[str]:
+    """Yield the name of a new schema with Concord's tables, which is dropped afterwards.
 
     What an earlier process left behind when it was killed is dropped first. The user's own
     tables are never touched. Raises `ConcordError`.
@@ -34,11 +32,22 @@ def scratch_database(
             raise translate(error) from error
         try:
             migrate.upgrade(settings, schema=schema)
-            with database.Database(
-                settings, command, observe=observe, schema=schema, newcomer="add"
-            ) as made:
-                yield made
+            yield schema
         finally:
             # Without its connection the schema is a leftover, for whoever comes next to drop.
             with suppress(psycopg.OperationalError):
                 scratch.drop(owner, schema)
+
+
+@contextmanager
+def scratch_database(
+    settings: Settings, command: str, observe: Callable[[database.Record], None] | None = None
+) -> Generator[database.Database]:
+    """Yield a database that works in a scratch schema. Raises `ConcordError`."""
+    with (
+        scratch_schema(settings, command) as schema,
+        database.Database(
+            settings, command, observe=observe, schema=schema, newcomer="add"
+        ) as made,
+    ):
+        yield made
