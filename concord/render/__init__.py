@@ -33,12 +33,18 @@ TABLE = {
     "Change": ("id", "at", "actor", "operation", "entity", "entity_id", "version", "old", "new"),
     "SettingRow": ("name", "value", "source"),
     "Check": ("check", "ok", "value"),
+    "Result": (
+        *("scenario", "strategy", "isolation", "verdict", "ok", "failed", "retries", "unknown"),
+        *("lost", "waits", "longest_wait_ms", "p50_ms", "p95_ms", "p99_ms", "ok_per_s"),
+    ),
+    "Finding": ("scenario", "isolation", "expected", "observed", "agrees", "sqlstate", "detail"),
 }
 """Model → the columns that a list shows unless told otherwise."""
 
 SCREEN = {
     "Task": ("id", "status", "priority", "project", "due", "title"),
     "Change": ("at", "actor", "operation", "entity", "version", "change"),
+    "Result": ("scenario", "strategy", "verdict", "ok", "retries", "lost", "p95_ms", "ok_per_s"),
 }
 """Model → the columns of a terminal, which is narrow, where they are not those of `TABLE`."""
 
@@ -49,6 +55,9 @@ HANDLE = {
     "SettingRow": "name",
     "Check": "check",
     "Step": "xid",
+    "Result": "verdict",
+    "Finding": "scenario",
+    "Moment": "step",
 }
 """Model → the field that names it on the command line; `id` otherwise."""
 
@@ -60,12 +69,18 @@ _STYLES = {
     "canceled": "dim",
     "none": "dim",
     "false": "bold red",
+    "PROVED": "green",
+    "VIOLATED": "bold red",
+    "INCONCLUSIVE": "yellow",
 }
 
-_NUMBERS = frozenset({"id", "version", "tasks", "entity_id"})
+_NUMBERS = frozenset(
+    {"id", "version", "tasks", "entity_id", "ok", "failed", "retries", "unknown", "lost", "waits"}
+    | {"longest_wait_ms", "longest_ms", "p50_ms", "p95_ms", "p99_ms", "p50_p95_p99_ms", "ok_per_s"}
+)
 _PROSE = frozenset(
     {"title", "description", "name", "change", "old", "new", "value", "source", "hint", "email"}
-    | {"tags", "assignees"}
+    | {"tags", "assignees", "isolation"}
 )
 """Columns that wrap where room is short."""
 
@@ -92,10 +107,13 @@ class Renderer:
         """Raise `Usage` if fields are asked for that a model does not have."""
         self._columns(model)
 
-    def items(self, items: Sequence[object], *, many: bool) -> None:
+    def items(
+        self, items: Sequence[object], *, many: bool, columns: Sequence[str] | None = None
+    ) -> None:
         """Print model instances: one, or with `many` a list of any length.
 
-        Raises `Usage` for a field that the model does not have.
+        A terminal shows `columns`, unless fields were asked for. Raises `Usage` for a field that
+        the model does not have.
         """
         if not items and not many:
             return
@@ -113,7 +131,7 @@ class Renderer:
                     handle = HANDLE.get(type(item).__name__, "id")
                     self.write(tsv(getattr(item, handle)))
             case "table":
-                self._table(items)
+                self._table(items, columns)
             case _:
                 for item in items:
                     names = self._columns(type(item))
@@ -174,6 +192,38 @@ class Renderer:
         finally:
             bar.stop()
 
+    @contextmanager
+    def meter(self) -> Generator[Callable[[str, int, int | None], None]]:
+        """Yield what shows, on a terminal, how much of something is done: (what, done, of)."""
+        if self.output == "quiet" or not sys.stderr.isatty():
+            yield lambda *_: None
+            return
+        from rich.console import Console
+        from rich.progress import Progress
+
+        bar = Progress(console=Console(stderr=True), transient=True)
+        tasks: dict[str, Any] = {}
+
+        def show(what: str, done: int, of: int | None) -> None:
+            if what not in tasks:
+                for earlier in tasks.values():
+                    bar.update(earlier, visible=False)
+                tasks[what] = bar.add_task(what)
+            bar.update(tasks[what], completed=done, total=of)
+
+        with bar:
+            yield show
+
+    @property
+    def draws(self) -> bool:
+        """Whether results are drawn for a reader at a terminal."""
+        return self.output == "table"
+
+    @property
+    def width(self) -> int:
+        """How many columns the terminal has."""
+        return shutil.get_terminal_size().columns
+
     def write(self, text: str) -> None:
         """Print a line; to a terminal, nothing that it would obey."""
         sys.stdout.write((visible(text) if self._terminal else text) + "\n")
@@ -214,10 +264,10 @@ class Renderer:
             highlight=False,
             no_color=self._no_color or None,
             color_system="standard" if forced else "auto",
-            width=shutil.get_terminal_size().columns,
+            width=self.width,
         )
 
-    def _table(self, items: Sequence[object]) -> None:
+    def _table(self, items: Sequence[object], columns: Sequence[str] | None) -> None:
         from rich import box
         from rich.table import Table
 
@@ -227,7 +277,7 @@ class Renderer:
         model = type(items[0])
         names = self._columns(model)
         if self._fields is None:
-            names = SCREEN.get(model.__name__, names)
+            names = columns or SCREEN.get(model.__name__, names)
         console = self.console()
         alone = self._fields is not None
         rows = [[_cell(item, name, alone=alone) for name in names] for item in items]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concord.cli.lazy import Entry, Group
 
 ENTRIES = {
+    "check": Entry("demo.check:check", "Judge a race again, from its log alone."),
     "workflow": Entry("demo.workflow:workflow", "Create, assign, update and complete a task."),
 }
 
