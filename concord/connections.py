@@ -63,6 +63,17 @@ def open_connection(settings: Settings, command: str) -> Connection:
         ) from None
 
 
+def behind_pooler(connection: Connection) -> bool:
+    """Return whether a pooler stands in between, to whom a session means nothing.
+
+    It hands out another backend for each transaction, and the pid that it told the client is of its
+    own making.
+    """
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    assert row is not None
+    return row[0] != connection.info.backend_pid
+
+
 def conninfo(settings: Settings) -> str:
     """Return the libpq connection string of the database in use."""
     if settings.database_url is not None:

@@ -124,9 +124,9 @@ class Terminal:
         os.write(self._ours, keys.encode())
         return self
 
-    def wait_for(self, text: str) -> Self:
-        """Read until the terminal shows a text."""
-        while text not in self.shown:
+    def wait_for(self, text: str, *, times: int = 1) -> Self:
+        """Read until the terminal has shown a text, so many times."""
+        while self.shown.count(text) < times:
             assert self._read(), f"{text!r} never came: {self.shown!r}"
         return self
 

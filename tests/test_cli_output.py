@@ -70,6 +70,8 @@ COMMANDS: dict[str, str] = {
     "import beads - --project API": "created",
     "import spec-kit - --project API": "created",
     "demo workflow": "command",
+    "demo anomalies --scenario g2-item": "scenario",
+    "demo step g2-item": "step",
 }
 """A command of each kind, in an order in which all succeed, and a field of what it prints."""
 
