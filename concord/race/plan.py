@@ -65,6 +65,25 @@ REFUSED: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class Options:
+    """How to race. `duration` and `think` in seconds; `tasks` `None`: what the scenario needs."""
+
+    workers: int = 8
+    ops: int | None = 100
+    duration: float | None = None
+    tasks: int | None = None
+    think: float = 0.0
+    retries: int = 1000
+    seed: int = 0
+    observe: bool = True
+    isolation: str | None = None
+    """The level that was asked for, of strategies that have none of their own."""
+    as_list: bool = False
+    """Whether values are lists, for Elle."""
+    backoff: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Race:
     """One race: everybody does `scenario`, guarded by `strategy`, at `isolation`."""
 
@@ -148,3 +167,20 @@ def _isolation(strategy: str, asked: str | None, strategies: list[str]) -> str:
             )
         return READ_COMMITTED
     return fixed or asked or READ_COMMITTED
+
+
+def task_count(scenario: str, options: Options) -> int:
+    """Return how many tasks a race is about.
+
+    Under a limit it is one a worker. A transfer needs two; with only two, and many workers, nearly
+    every attempt would end in a deadlock.
+    """
+    match scenario:
+        case "limit":
+            return options.workers
+        case "claim":
+            return options.tasks or options.workers * (options.ops or 100)
+        case "transfer":
+            return max(2, options.tasks or options.workers)
+        case _:
+            return options.tasks or 1
