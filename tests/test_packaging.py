@@ -16,8 +16,8 @@ import concord
 from concord import migrate
 
 CHECKOUT = Path(__file__).parents[1]
-EMBEDDED = "embedded"
-"""The extra, and the package that alone may use what it brings."""
+EXTRAS = ("embedded", "report")
+"""The extras, each with the package that alone may use what it brings."""
 
 
 @cache
@@ -65,14 +65,14 @@ def test_the_command_is_a_function() -> None:
 def test_what_is_imported_is_declared_and_the_other_way_round() -> None:
     shipped = [*CHECKOUT.glob("concord/**/*.py"), *CHECKOUT.glob("migrations/**/*.py")]
     everywhere: set[str] = set()
-    of_the_extra: set[str] = set()
+    of_extras: dict[str, set[str]] = {name: set() for name in EXTRAS}
     for path in shipped:
-        found = of_the_extra if path.parent.name == EMBEDDED else everywhere
-        found |= imported(path)
+        of_extras.get(path.parent.name, everywhere).update(imported(path))
     declared = names(project()["project"]["dependencies"])
-    extra = names(project()["project"]["optional-dependencies"][EMBEDDED])
     assert distributions(everywhere) == declared
-    assert distributions(of_the_extra) - declared == extra
+    for name, found in of_extras.items():
+        extra = names(project()["project"]["optional-dependencies"][name])
+        assert distributions(found) - declared == extra
 
 
 def test_the_wheel_takes_in_the_migrations_and_the_completions() -> None:

@@ -196,7 +196,7 @@ class Renderer:
     def meter(self) -> Generator[Callable[[str, int, int | None], None]]:
         """Yield what shows, on a terminal, how much of something is done: (what, done, of)."""
         if self.output == "quiet" or not sys.stderr.isatty():
-            yield lambda *_: None
+            yield _unseen
             return
         from rich.console import Console
         from rich.progress import Progress
@@ -307,6 +307,11 @@ class Renderer:
         if "description" in names and (description := getattr(item, "description", None)):
             console.print()
             console.print(Markdown(visible(description)))
+
+
+def _unseen(what: str, done: int, of: int | None) -> None:
+    """Show nothing."""
+    del what, done, of
 
 
 def _grid(names: Sequence[str], cells: Sequence[Text]) -> Table:
