@@ -172,11 +172,15 @@ def _summary(races: Sequence[Raced]) -> Markup:
     )
 
 
+def _named(key: str) -> str:
+    """Return a setting's name as a reader wants it, with its unit."""
+    if key in UNITS:
+        return f"{key.removesuffix('_ms')}, {UNITS[key]}"
+    return key.replace("_", " ")
+
+
 def _asked(run: Mapping[str, Any]) -> Markup:
-    rows = {
-        f"{key.removesuffix('_ms').replace('_', ' ')}{f', {UNITS[key]}' if key in UNITS else ''}": value
-        for key, value in run["settings"].items()
-    }
+    rows = {_named(key): value for key, value in run["settings"].items()}
     return element(
         "section", element("h2", "What was asked"), _pairs("Settings of the run", rows), id="asked"
     )
