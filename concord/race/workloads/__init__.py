@@ -74,6 +74,26 @@ def advised(strategy: Strategy) -> Strategy:
     return body
 
 
+def read_write(
+    make: Callable[[LiteralString, bool], Strategy], read: LiteralString, atomic: Strategy
+) -> dict[str, Strategy]:
+    """Return the strategies of a scenario that reads a task and writes what follows from it.
+
+    `make` takes the statement that reads, with or without a lock, and whether the write is to
+    check the version.
+    """
+    return {
+        "none": make(read, False),
+        "atomic": atomic,
+        "optimistic": make(read, True),
+        "for-update": make(read + FOR_UPDATE, False),
+        "nowait": make(read + NOWAIT, False),
+        "advisory": advised(make(read, False)),
+        "repeatable-read": make(read, False),
+        "serializable": make(read, False),
+    }
+
+
 def workload(scenario: str, setting: Any) -> Workload:
     """Return a scenario as one worker runs it."""
     from importlib import import_module

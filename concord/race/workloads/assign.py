@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, LiteralString
 
 from concord.race.effects import Again, Op, Touch
-from concord.race.workloads import FOR_UPDATE, NOWAIT, Setting, Strategy, Workload, advised
+from concord.race.workloads import Setting, Strategy, Workload, read_write
 from concord.sql import assignments
 
 if TYPE_CHECKING:
@@ -66,16 +66,7 @@ class Scenario(Workload):
         self._user = setting.racer_id
         self._on = dict.fromkeys(setting.tasks, False)
         self.product = self._concord
-        self.strategies = {
-            "none": self._read_write(LOCK),
-            "atomic": self._atomic,
-            "optimistic": self._read_write(LOCK, versioned=True),
-            "for-update": self._read_write(LOCK + FOR_UPDATE),
-            "nowait": self._read_write(LOCK + NOWAIT),
-            "advisory": advised(self._read_write(LOCK)),
-            "repeatable-read": self._read_write(LOCK),
-            "serializable": self._read_write(LOCK),
-        }
+        self.strategies = read_write(self._read_write, LOCK, self._atomic)
 
     def choose(self, random: random.Random) -> tuple[int, ...]:
         """Return a task to take or leave."""
@@ -85,7 +76,7 @@ class Scenario(Workload):
         """Remember what an acknowledged operation left behind."""
         self._on[touches[0].task] = touches[0].after == 1
 
-    def _read_write(self, lock: LiteralString, *, versioned: bool = False) -> Strategy:
+    def _read_write(self, lock: LiteralString, versioned: bool) -> Strategy:
         def body(tx: Transaction, op: Op) -> tuple[Touch, ...]:
             (task,) = op.tasks
             row = tx.row(lock, {"task": task})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, LiteralString
 
 from concord.race.effects import Again, Op, Touch
 from concord.race.values import entry
-from concord.race.workloads import FOR_UPDATE, NOWAIT, Setting, Strategy, Workload, advised
+from concord.race.workloads import Setting, Strategy, Workload, read_write
 from concord.sql import tasks
 
 if TYPE_CHECKING:
@@ -47,22 +47,13 @@ class Scenario(Workload):
         self._tasks = setting.tasks
         self._value = setting.value
         self.product = self._concord
-        self.strategies = {
-            "none": self._read_write(READ),
-            "atomic": self._atomic,
-            "optimistic": self._read_write(READ, versioned=True),
-            "for-update": self._read_write(READ + FOR_UPDATE),
-            "nowait": self._read_write(READ + NOWAIT),
-            "advisory": advised(self._read_write(READ)),
-            "repeatable-read": self._read_write(READ),
-            "serializable": self._read_write(READ),
-        }
+        self.strategies = read_write(self._read_write, READ, self._atomic)
 
     def choose(self, random: random.Random) -> tuple[int, ...]:
         """Return a task to raise."""
         return (random.choice(self._tasks),)
 
-    def _read_write(self, read: LiteralString, *, versioned: bool = False) -> Strategy:
+    def _read_write(self, read: LiteralString, versioned: bool) -> Strategy:
         write = WRITE_VERSION if versioned else WRITE
 
         def body(tx: Transaction, op: Op) -> tuple[Touch, ...]:
