@@ -13,6 +13,7 @@ import itertools
 import random
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import (
     TYPE_CHECKING,
@@ -45,6 +46,7 @@ from concord.translation import translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
     from typing import Self
 
     from psycopg.rows import RowFactory
@@ -108,7 +110,8 @@ _SEARCH_PATH: LiteralString = "SELECT set_config('search_path', %(schema)s, true
 _WHOAMI: LiteralString = """
 SELECT (SELECT version_num FROM alembic_version),
        (SELECT id FROM users WHERE lower(username) = lower(%(actor)s)),
-       CASE WHEN %(writes)s THEN pg_current_xact_id()::text END
+       CASE WHEN %(writes)s THEN pg_current_xact_id()::text END,
+       clock_timestamp()
 """
 
 _ADD_ACTOR: LiteralString = """
@@ -118,9 +121,11 @@ ON CONFLICT (lower(username)) DO UPDATE SET username = users.username
 RETURNING id
 """
 
+# After a crash the server gives out anew the ids of transactions that had left no trace on disk. So
+# a row of that id from after our COMMIT was sent may be somebody else's.
 _COMMITTED: LiteralString = """
 -- was_committed: a history row is written in the transaction it tells of
-SELECT EXISTS (SELECT 1 FROM history WHERE xid = %(xid)s::xid8)
+SELECT bool_or(at <= %(sent)s) FROM history WHERE xid = %(xid)s::xid8
 """
 
 _RETRYABLE = (pg.SerializationFailure, pg.DeadlockDetected)
@@ -179,6 +184,10 @@ class Record:
     outcome: str = "begun"
     sqlstate: str | None = None
     ms: float = 0.0
+    begun: float = 0.0
+    """When BEGIN was sent, by `time.perf_counter`."""
+    begun_at: datetime | None = None
+    """When the server began it, by its own clock."""
 
 
 class Transaction:
@@ -375,7 +384,7 @@ class Database:
     def _begin(
         self, connection: Connection, operation: Operation[P, R], record: Record
     ) -> Transaction:
-        revision, actor_id, xid = self._open(connection, operation, record)
+        revision, actor_id = self._open(connection, operation, record)
         if revision != SCHEMA_HEAD:
             _roll_back(connection)
             if not self._settings.embedded or self._schema is not None:
@@ -384,8 +393,7 @@ class Database:
             from concord.migrate import upgrade
 
             upgrade(self._settings)
-            revision, actor_id, xid = self._open(connection, operation, record)
-        record.xid = xid
+            revision, actor_id = self._open(connection, operation, record)
         actor = self._settings.user
         if actor_id is None and self._newcomer == "refuse":
             raise unknown_actor(actor)
@@ -398,9 +406,9 @@ class Database:
 
     def _open(
         self, connection: Connection, operation: Operation[P, R], record: Record
-    ) -> tuple[str | None, int | None, str | None]:
+    ) -> tuple[str | None, int | None]:
         settings = self._settings
-        started = time.perf_counter()
+        started = record.begun = time.perf_counter()
         begin = _BEGIN[operation.isolation, operation.read_only]
         query = begin + _SETTLE + (_SEARCH_PATH if self._schema else "") + _WHOAMI
         # Parameters are bound by the client, because only the simple query protocol takes
@@ -420,14 +428,16 @@ class Database:
                 },
             )
         except (pg.UndefinedTable, pg.UndefinedColumn):
-            return None, None, None
+            return None, None
         while cursor.nextset():
             pass
         row = cursor.fetchone()
         record.statements.append(
             Statement(query, (time.perf_counter() - started) * 1000, cursor.rowcount)
         )
-        return row if row is not None else (None, None, None)
+        assert row is not None
+        revision, actor_id, record.xid, record.begun_at = row
+        return revision, actor_id
 
     def _commit(self, connection: Connection, operation: Operation[P, R], record: Record) -> None:
         started = time.perf_counter()
@@ -438,7 +448,7 @@ class Database:
         except (pg.OperationalError, pg.InterfaceError) as error:
             if not connection.closed or operation.read_only:
                 raise translate(error) from error
-            self._decide(record, error)
+            self._decide(record, started, error)
         except psycopg.Error as error:
             raise translate(error) from error
         else:
@@ -451,8 +461,8 @@ class Database:
         finally:
             record.statements.append(Statement("COMMIT", (time.perf_counter() - started) * 1000, 0))
 
-    def _decide(self, record: Record, cause: psycopg.Error) -> None:
-        """Find out whether a COMMIT whose answer was lost took place.
+    def _decide(self, record: Record, sent: float, cause: psycopg.Error) -> None:
+        """Find out whether a COMMIT whose answer was lost took place. `sent`: when it was sent.
 
         Returns if it did. Raises `DatabaseUnavailable` if it did not, `CommitUnknown` if nobody
         can tell now.
@@ -463,6 +473,7 @@ class Database:
             xid=record.xid,
         )
         try:
+            assert record.begun_at is not None
             # Never start a server here: a transaction in flight would be forgotten with it.
             with open_connection(self._settings, self._command) as connection:
                 deadline = time.monotonic() + DECISION_PATIENCE
@@ -473,8 +484,16 @@ class Database:
                 with connection.transaction():
                     if self._schema is not None:
                         connection.execute(_SEARCH_PATH, {"schema": self._schema})
-                    found = connection.execute(_COMMITTED, {"xid": record.xid}).fetchone()
+                    found = connection.execute(
+                        _COMMITTED,
+                        {
+                            "xid": record.xid,
+                            "sent": record.begun_at + timedelta(seconds=sent - record.begun),
+                        },
+                    ).fetchone()
         except psycopg.Error:
+            raise unknown from cause
+        if found == (False,):
             raise unknown from cause
         if found != (True,):
             raise DatabaseUnavailable(

@@ -229,6 +229,27 @@ def test_the_hint_of_an_unknown_commit_finds_what_was_written(url: str, tmp_path
     ]
 
 
+def test_a_later_transaction_with_the_same_id_is_not_taken_for_ours(
+    url: str, other: psycopg.Connection[Any]
+) -> None:
+    # After a crash the server gives out anew the ids of transactions that left no trace on disk.
+    def body(tx: Transaction) -> None:
+        tasks.add(tx, NEW)
+        other.execute(
+            "INSERT INTO history (at, entity, entity_id, old, new, xid)"
+            " VALUES (clock_timestamp() + interval '1 minute', 'tag', 1, '{}', '{}', %s)",
+            (tx.xid,),
+        )
+
+    with (
+        Proxy(url, Cut.BEFORE) as proxy,
+        Database(settings_for(proxy.url), "test") as database,
+        pytest.raises(CommitUnknown),
+    ):
+        database.run(writing(body))
+    assert titles(url) == []
+
+
 def test_a_lost_answer_to_a_read_is_no_unknown_commit(url: str) -> None:
     with (
         Proxy(url, Cut.AFTER, last=True) as proxy,

@@ -73,6 +73,7 @@ GIVEN: dict[str, Any] = {
     "new": "newer",
     "owner_id": 1,
     "prefix": "a%",
+    "sent": NOW,
     "priority": "none",
     "project_id": 1,
     "status": "todo",
