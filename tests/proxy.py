@@ -80,9 +80,11 @@ class Proxy:
         with suppress(OSError, EOFError):
             server.sendall(_startup(client))
             client.sendall(b"".join(_until(server, b"Z")))
+            commits: set[bytes] = set()
             while True:
-                request = b"".join(_until(client, b"SQX"))
-                if self._cut is not Cut.NEVER and b"COMMIT\0" in request:
+                messages = list(_until(client, b"SQX"))
+                request = b"".join(messages)
+                if self._cut is not Cut.NEVER and _executes_commit(messages, commits):
                     self._lose(client, server, request)
                     return
                 server.sendall(request)
@@ -108,6 +110,20 @@ def _shut(end: socket.socket) -> None:
     with suppress(OSError):  # the other side was faster
         end.shutdown(socket.SHUT_RDWR)
     end.close()
+
+
+def _executes_commit(messages: list[bytes], commits: set[bytes]) -> bool:
+    """Tell whether a request executes COMMIT; note the `commits` among prepared statements."""
+    for message in messages:
+        kind, fields = message[:1], message[5:].split(b"\0")
+        if kind == b"Q" and b"COMMIT\0" in message:
+            return True
+        if kind == b"P":
+            name, query = fields[:2]
+            (commits.add if query == b"COMMIT" else commits.discard)(name)
+        if kind == b"B" and fields[1] in commits:
+            return True
+    return False
 
 
 def _startup(client: socket.socket) -> bytes:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Final
 
 from concord.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
     from typing import Self
@@ -55,13 +56,21 @@ class Crew:
     def __init__(self, target: Callable[[Any, Connection], None], jobs: Sequence[Any]) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["concord.race.worker", "concord.race.observer"])
+        resource_tracker.ensure_running()  # which would unblock signals, if it were not
+        with _undisturbed():
+            forkserver.ensure_running()
         self.members: list[Member] = []
-        for number, job in enumerate(jobs):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=target, args=(job, theirs), daemon=True)
-            process.start()
-            theirs.close()
-            self.members.append(Member(number, process, ours))
+        try:
+            for number, job in enumerate(jobs):
+                with _undisturbed():
+                    ours, theirs = context.Pipe()
+                    process = context.Process(target=target, args=(job, theirs), daemon=True)
+                    process.start()
+                    theirs.close()
+                    self.members.append(Member(number, process, ours))
+        except BaseException:
+            self.__exit__()
+            raise
 
     def gather(self) -> None:
         """Wait until all are ready. Raises `DatabaseUnavailable` if one is not, in good time."""
@@ -125,6 +134,16 @@ class Crew:
                     member.done, member.ended = value, "done"
                 case _:
                     member.ended, member.why = "died", value
+
+
+@contextmanager
+def _undisturbed() -> Generator[None]:
+    """Put Ctrl-C off. Processes begun meanwhile inherit that, and leave it to us to end them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _how(code: int | None) -> str:

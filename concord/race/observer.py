@@ -12,6 +12,7 @@ import itertools
 import json
 import signal
 import statistics
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
@@ -76,7 +77,8 @@ class _Wait:
 def main(watch: Watch, pipe: Connection) -> None:
     """Sample until told to stop; write each wait when it is over, and a summary at the end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with watch.log.open("ab", buffering=0) as log:
+    # Nobody is left to tell when whoever started us was killed.
+    with suppress(ConnectionError), watch.log.open("ab", buffering=0) as log:
 
         def write(told: dict[str, Any]) -> None:
             log.write(json.dumps(told, separators=(",", ":")).encode() + b"\n")

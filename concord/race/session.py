@@ -49,10 +49,20 @@ _SOON: LiteralString = "SELECT set_config('deadlock_timeout', '20ms', false)"
 
 
 class Session:
-    """A connection of a worker in the scratch schema. Raises `psycopg.OperationalError`."""
+    """A connection of a worker in the scratch schema. Raises `psycopg.OperationalError`.
+
+    `deadlocks`: some are to be expected, and to be found soon.
+    """
 
     def __init__(
-        self, settings: Settings, name: str, schema: str, operation: str, clock: Clock
+        self,
+        settings: Settings,
+        name: str,
+        schema: str,
+        operation: str,
+        clock: Clock,
+        *,
+        deadlocks: bool = False,
     ) -> None:
         self.clock = clock
         self.connection = open_connection(settings, name)
@@ -68,9 +78,11 @@ class Session:
         if not self._pooled:
             self.connection.prepare_threshold = 0
             self.connection.execute(_SETTLE, {**self._given, "local": False})
-            # A second of waiting for each deadlock would be all there is to see.
-            with suppress(pg.InsufficientPrivilege):
-                self.connection.execute(_SOON)
+            if deadlocks:
+                # A second of waiting for each would be all there is to see. Elsewhere a check after
+                # every long wait would slow down what is measured.
+                with suppress(pg.InsufficientPrivilege):
+                    self.connection.execute(_SOON)
         self._cursor = self.connection.cursor()
 
     def begin(self, isolation: str) -> None:

@@ -94,7 +94,8 @@ def main(job: Job, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us ends us
     started = threading.Event()
     threading.Thread(target=_watch, args=(pipe, started), daemon=True).start()
-    with job.log.open("ab", buffering=0) as log:
+    # Nobody is left to tell when whoever started us was killed.
+    with contextlib.suppress(ConnectionError), job.log.open("ab", buffering=0) as log:
         try:
             with contextlib.closing(Worker(job, log.write, pipe.send)) as worker:
                 pipe.send(("ready", worker.pid))
@@ -170,7 +171,7 @@ class Worker:
             attempt = self.attempt(op)
             again = (
                 attempt.outcome == "fail"
-                and op.retry < self._job.retries
+                and attempt.retry < self._job.retries
                 and (attempt.sqlstate is None or attempt.sqlstate in RETRYABLE or self._lost)
                 and (deadline is None or time.monotonic() < deadline)
             )
@@ -226,7 +227,14 @@ class Worker:
 
     def _open(self) -> Session:
         job = self._job
-        return Session(job.settings, job.name, job.schema, job.operation, job.clock)
+        return Session(
+            job.settings,
+            job.name,
+            job.schema,
+            job.operation,
+            job.clock,
+            deadlocks=self._workload.deadlocks,
+        )
 
     def _reconnect(self) -> None:
         """Connect anew. Raises the error of the last try when patience is at its end."""

@@ -37,6 +37,8 @@ class Workload(ABC):
     """Strategy name → what an attempt does."""
     product: ProductStrategy | None = None
     """What Concord's own command does, where there is one."""
+    deadlocks: bool = False
+    """Whether workers may lock in orders that make deadlocks."""
 
     @property
     def unfinished(self) -> bool:

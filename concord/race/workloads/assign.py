@@ -60,6 +60,8 @@ DELETE FROM assignments WHERE task_id = %(task)s AND user_id = %(user)s
 class Scenario(Workload):
     """Assigning as one worker does it. It knows what it was told last: on the task, or off it."""
 
+    deadlocks = True
+
     def __init__(self, setting: Setting) -> None:
         self._tasks = setting.tasks
         self._racer = setting.racer

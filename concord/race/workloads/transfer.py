@@ -35,6 +35,8 @@ PART = "value"
 class Scenario(Workload):
     """Moving points as one worker does it."""
 
+    deadlocks = True
+
     def __init__(self, setting: Setting) -> None:
         self._tasks = setting.tasks
         self.product = self._concord
