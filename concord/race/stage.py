@@ -7,7 +7,7 @@ events of the log, which are all that the judge gets to see.
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
@@ -66,55 +66,25 @@ class Stage:
     def race(
         self, number: int, race: Race, progress: Callable[[int, int | None], None]
     ) -> list[dict[str, Any]]:
-        """Run one race and return its events."""
-        options, limit = self.options, None
-        value = Value(options.as_list)
-        if race.scenario == "limit":
-            limit = max(1, options.workers // 3)
-        count = task_count(race.scenario, options)
+        """Run one race and return its events. Raises `ConcordError`."""
+        options, value = self.options, Value(self.options.as_list)
+        limit = max(1, options.workers // 3) if race.scenario == "limit" else None
+        clock = Clock.set_now()
         try:
             with self.transaction() as connection:
                 field = ledger.seed(
                     connection,
                     number,
                     f"{race.scenario} {race.strategy}",
-                    count=count,
+                    count=task_count(race.scenario, options),
                     value=value.initial,
                     limit=limit,
                 )
                 racers = ledger.racers(connection)
                 before = _state(connection, race.scenario, field, racers, value)
-            clock = Clock.set_now()
             started = clock()
-            jobs = [
-                worker.Job(
-                    self.settings,
-                    self.schema,
-                    f"{self.name}/{index}",
-                    "demo race",
-                    race.scenario,
-                    race.strategy,
-                    race.isolation,
-                    index,
-                    options.workers,
-                    f"racer{index + 1}",
-                    racers[f"racer{index + 1}"],
-                    field.project,
-                    field.tasks,
-                    limit,
-                    value,
-                    None if options.duration else _operations(race.scenario, options),
-                    options.duration,
-                    options.think,
-                    options.retries,
-                    f"{options.seed}/{race.scenario}",
-                    clock,
-                    self.directory / f"{number}-{index}.pickle",
-                    options.backoff,
-                )
-                for index in range(options.workers)
-            ]
-            members, seen = self._hold(number, race, jobs, count, progress)
+            jobs = self._jobs(number, race, field, racers, limit, clock)
+            members, seen = self._hold(number, race, jobs, progress)
             with self.transaction() as connection:
                 entered = list(ledger.rows(connection))
                 after = _state(connection, race.scenario, field, racers, value)
@@ -134,35 +104,67 @@ class Stage:
             *({"type": "state", "when": "before", **row} for row in before),
             *({"type": "attempt", **named, **attempt} for attempt in tried),
             *({**event, **named} if event["type"] == "wait" else event for event in seen),
-            *(
-                {
-                    "type": "worker",
-                    "worker": member.number,
-                    "ended": member.ended,
-                    "why": member.why,
-                    "operations": member.done,
-                }
-                for member in members
-            ),
+            *({"type": "worker", **_ending(member)} for member in members),
             *({"type": "ledger", **row} for row in entered),
             *({"type": "state", "when": "after", **row} for row in after),
             {"type": "end", "ended": clock()},
         ]
         return [{"type": event["type"], "race": number, **event} for event in events]
 
+    def _jobs(
+        self,
+        number: int,
+        race: Race,
+        field: ledger.Field,
+        racers: dict[str, int],
+        limit: int | None,
+        clock: Clock,
+    ) -> list[worker.Job]:
+        """Return what each worker is to do."""
+        options = self.options
+        # A queue is emptied, however many operations that takes.
+        endless = options.duration is not None or race.scenario == "claim"
+        return [
+            worker.Job(
+                settings=self.settings,
+                schema=self.schema,
+                name=f"{self.name}/{index}",
+                operation="demo race",
+                scenario=race.scenario,
+                strategy=race.strategy,
+                isolation=race.isolation,
+                worker=index,
+                workers=options.workers,
+                racer=(racer := f"racer{index + 1}"),
+                racer_id=racers[racer],
+                project=field.project,
+                tasks=field.tasks,
+                limit=limit,
+                value=Value(options.as_list),
+                ops=None if endless else options.ops,
+                duration=options.duration,
+                think=options.think,
+                retries=options.retries,
+                seed=f"{options.seed}/{race.scenario}",
+                clock=clock,
+                log=self.directory / f"{number}-{index}.pickle",
+                backoff=options.backoff,
+            )
+            for index in range(options.workers)
+        ]
+
     def _hold(
         self,
         number: int,
         race: Race,
         jobs: Sequence[worker.Job],
-        count: int,
         progress: Callable[[int, int | None], None],
     ) -> tuple[list[Member], list[dict[str, Any]]]:
         """Start all at once and wait for their end."""
         options = self.options
         total = None if options.duration else options.workers * (options.ops or 0)
         if race.scenario == "claim":
-            total = count
+            total = len(jobs[0].tasks)
         path = self.directory / f"{number}-observer.jsonl"
         watches = (
             [observer.Watch(self.settings, self.name, jobs[0].clock, path)]
@@ -180,7 +182,8 @@ class Stage:
                 for _ in watching.finish(TICK):
                     pass
         except BaseException:
-            self._end_sessions()
+            with suppress(psycopg.Error):  # then they are gone anyway
+                self._end_sessions()
             raise
         if any(member.ended == "died" for member in crew.members):
             self._end_sessions()
@@ -193,11 +196,6 @@ class Stage:
     def _end_sessions(self) -> None:
         with open_connection(self.settings, "demo race") as connection:
             connection.execute(END_SESSIONS, {"name": f"concord {self.name}/"})
-
-
-def _operations(scenario: str, options: Options) -> int | None:
-    """Return how many operations a worker does; as many as there are, when a queue is emptied."""
-    return None if scenario == "claim" else options.ops
 
 
 def _state(
@@ -227,6 +225,16 @@ def _state(
             for part, number in parts.items()
         ]
     return rows
+
+
+def _ending(member: Member) -> dict[str, Any]:
+    """Return what became of a worker; `operations` are those it saw acknowledged."""
+    return {
+        "worker": member.number,
+        "ended": member.ended,
+        "why": member.why,
+        "operations": member.done,
+    }
 
 
 def _attempts(job: worker.Job, member: Member) -> Iterator[dict[str, Any]]:
