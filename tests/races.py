@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+    import psycopg
+
     from concord.settings import Settings
 
 SCHEMAS: LiteralString = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'concord%'"
@@ -68,6 +70,14 @@ def of_type(events: list[dict[str, Any]], kind: str, race: int) -> list[dict[str
 def left_behind(url: str) -> list[tuple[Any, ...]]:
     """Return the scratch schemas that there are."""
     return psql(url, SCHEMAS)
+
+
+def polled(connection: psycopg.Connection[Any], query: Any, *parameters: Any) -> list[Any]:
+    """Return the first column of a query's rows as soon as it has any."""
+    for _ in range(100_000):
+        if rows := connection.execute(query, parameters or None).fetchall():
+            return [row[0] for row in rows]
+    raise AssertionError(f"never came true: {query}")
 
 
 @dataclass
