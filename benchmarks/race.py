@@ -147,9 +147,7 @@ def told(tasks: int, strategy: str, samples: Mapping[str, Sequence[float]]) -> b
     return missed
 
 
-def concord_rate(
-    settings: Settings, race: Race, tasks: int, workers: int, seconds: float
-) -> float:
+def concord_rate(settings: Settings, race: Race, tasks: int, workers: int, seconds: float) -> float:
     """Run a race as `concord demo race --no-observer` does."""
     options = plan.Options(
         workers=workers, ops=None, duration=seconds, tasks=tasks, observe=False, backoff=False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from concord import database, migrate
-from concord.connections import connect
+from concord.connections import connect, open_connection
 from concord.sql import scratch
 from concord.translation import translate
 
@@ -34,9 +34,13 @@ def scratch_schema(settings: Settings, command: str) -> Generator[str]:
             migrate.upgrade(settings, schema=schema)
             yield schema
         finally:
-            # Without its connection the schema is a leftover, for whoever comes next to drop.
-            with suppress(psycopg.OperationalError):
+            try:
                 scratch.drop(owner, schema)
+            except psycopg.OperationalError:
+                # The server went away meanwhile. If it is not back yet, the schema is a leftover,
+                # for whoever comes next to drop.
+                with suppress(psycopg.Error), open_connection(settings, command) as another:
+                    scratch.drop(another, schema)
 
 
 @contextmanager

@@ -44,3 +44,13 @@ def vanish(job: bool, pipe: Connection) -> None:
     if job:
         os.kill(os.getpid(), signal.SIGKILL)
     pipe.send(("done", 2))
+
+
+def hold_out(job: bool, pipe: Connection) -> None:
+    """Die at the start, if the job says so; else go on until told to stop."""
+    pipe.send(("ready", os.getpid()))
+    assert pipe.recv() == "go"
+    if job:
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert pipe.recv() == "stop"
+    pipe.send(("done", 1))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from conftest import settings_for
-from crew_members import fall, greet, stay, vanish
+from crew_members import fall, greet, hold_out, stay, vanish
 from races import Ground, ground, lines
 from workers import await_end_of, psql
 
@@ -391,6 +391,14 @@ def test_one_that_dies_on_the_way_is_noticed_and_the_others_go_on() -> None:
         ("done", None),
         ("died", "killed by SIGKILL"),
     ]
+
+
+def test_the_others_stop_when_one_has_died_and_nobody_could_go_on() -> None:
+    with Crew(hold_out, [False, True, False]) as three:
+        three.gather()
+        three.tell("go")
+        assert list(three.finish(60, stop_on_death=True))[-1] == 2
+    assert [member.ended for member in three.members] == ["done", "died", "done"]
 
 
 # A worker's connection

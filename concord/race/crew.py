@@ -95,10 +95,17 @@ class Crew:
             with suppress(OSError):  # it died; its pipe says so next
                 member.pipe.send(word)
 
-    def finish(self, tick: float) -> Iterator[int]:
-        """Wait for all to end; yield how many operations are done, every `tick` seconds or less."""
+    def finish(self, tick: float, *, stop_on_death: bool = False) -> Iterator[int]:
+        """Wait for all to end; yield how many operations are done, every `tick` seconds or less.
+
+        With `stop_on_death`, the others are told to stop when one has died.
+        """
+        stopped = False
         while running := [one for one in self.members if one.ended is None]:
             self._listen(running, tick)
+            if stop_on_death and not stopped and any(one.ended == "died" for one in self.members):
+                self.tell("stop")
+                stopped = True
             yield sum(one.done for one in self.members)
         for member in self.members:
             member.process.join(END_PATIENCE)

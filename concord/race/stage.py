@@ -176,7 +176,8 @@ class Stage:
                 watching.gather()
                 crew.gather()
                 crew.tell("go")
-                for done in crew.finish(TICK):
+                # Who died with a task in progress keeps the others from ever starting one.
+                for done in crew.finish(TICK, stop_on_death=race.scenario == "limit"):
                     progress(done, total)
                 watching.tell("stop")
                 for _ in watching.finish(TICK):

@@ -92,12 +92,12 @@ class Job:
 def main(job: Job, pipe: Connection) -> None:
     """Work through a job: connect, say so, wait for the start, do the operations, say goodbye."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us ends us
-    started = threading.Event()
-    threading.Thread(target=_watch, args=(pipe, started), daemon=True).start()
+    started, stopped = threading.Event(), threading.Event()
+    threading.Thread(target=_watch, args=(pipe, started, stopped), daemon=True).start()
     # Nobody is left to tell when whoever started us was killed.
     with contextlib.suppress(ConnectionError), job.log.open("ab", buffering=0) as log:
         try:
-            with contextlib.closing(Worker(job, log.write, pipe.send)) as worker:
+            with contextlib.closing(Worker(job, log.write, pipe.send, stopped.is_set)) as worker:
                 pipe.send(("ready", worker.pid))
                 started.wait()
                 pipe.send(("done", worker.work()))
@@ -105,11 +105,12 @@ def main(job: Job, pipe: Connection) -> None:
             pipe.send(("died", " ".join(str(error).split())))
 
 
-def _watch(pipe: Connection, started: threading.Event) -> None:
-    """Wait for the start; end the process when whoever started it is gone."""
+def _watch(pipe: Connection, started: threading.Event, stopped: threading.Event) -> None:
+    """Wait for the start, and for a stop; end the process when whoever started it is gone."""
     try:
         while True:
-            pipe.recv()
+            if pipe.recv() == "stop":
+                stopped.set()
             started.set()
     except (EOFError, OSError):
         os._exit(1)
@@ -119,11 +120,16 @@ class Worker:
     """One worker of a race. Raises `psycopg.OperationalError` if there is no server."""
 
     def __init__(
-        self, job: Job, log: Callable[[bytes], Any], tell: Callable[[tuple[str, Any]], None]
+        self,
+        job: Job,
+        log: Callable[[bytes], Any],
+        tell: Callable[[tuple[str, Any]], None],
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._job = job
         self._log = log
         self._tell = tell
+        self._stopped = stopped
         self._random = random.Random(f"{job.seed}/{job.worker}")  # noqa: S311 - to be repeatable
         self._workload = workload(job.scenario, job)
         self._isolation = job.isolation
@@ -146,7 +152,7 @@ class Worker:
         told = time.monotonic()
         done = 0
         for number in itertools.count():
-            over = number == job.ops or (deadline is not None and time.monotonic() > deadline)
+            over = number == job.ops or self._stopped() or _past(deadline)
             if over and not self._workload.unfinished:
                 break
             op = Op(number * job.workers + job.worker + 1, self._workload.choose(self._random))
@@ -173,7 +179,8 @@ class Worker:
                 attempt.outcome == "fail"
                 and attempt.retry < self._job.retries
                 and (attempt.sqlstate is None or attempt.sqlstate in RETRYABLE or self._lost)
-                and (deadline is None or time.monotonic() < deadline)
+                and not _past(deadline)
+                and not self._stopped()
             )
             self._note(attempt, op, again=again)
             if self._lost:
@@ -269,6 +276,11 @@ class Worker:
 
     def _note(self, attempt: Attempt, op: Op, *, again: bool) -> None:
         self._log(packed(attempt, op, again=again))
+
+
+def _past(deadline: float | None) -> bool:
+    """Whether it is later than this, by the monotonic clock; never without one."""
+    return deadline is not None and time.monotonic() > deadline
 
 
 def bare_attempt(

@@ -310,7 +310,14 @@ def _for_elle(planned: Sequence[Race], options: Options) -> None:
 def _write_elle(path: Path, raced: Raced, options: Options) -> None:
     from concord.race import elle
 
-    attempts = [event for event in raced.events if event["type"] == "attempt"]
+    # Of a worker that died only the ledger knows what it was at, if it got to do it.
+    entered = {row["op_id"]: row["task"] for row in raced.events if row["type"] == "ledger"}
+    attempts = [
+        {**event, "task": task}
+        for event in raced.events
+        if event["type"] == "attempt"
+        and (task := event["task"] or entered.get(event["op_id"])) is not None
+    ]
     with path.open("w", encoding="utf-8") as file:
         elle.write(attempts, options.workers, file)
 
