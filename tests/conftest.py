@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -30,6 +31,9 @@ SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
 
 TIMEOUT = 60
 """Seconds after which a process that a test started is a failure."""
+
+hypothesis.settings.register_profile("unhurried", deadline=None)  # a slow machine is no failure
+hypothesis.settings.load_profile("unhurried")
 
 _numbers = count(1)
 

@@ -269,6 +269,7 @@ def test_a_lookup_uses_an_index(crowded: Database, query: LiteralString) -> None
         "status": "todo",
         "project_id": 1,
         "version": 1,
+        "sent": datetime(2026, 1, 1, tzinfo=UTC),
         "xid": "3",
     }
     assert LOOKUPS[query] in found_by(scans(crowded, query, given))

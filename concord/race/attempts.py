@@ -44,7 +44,8 @@ class Attempt:
     """What the operation read, where the value is a list."""
     entered: Entered | None = None
     xid: str | None = None
-    """Of a transaction that did not get to the ledger, where it is known."""
+    pid: int | None = None
+    """Of the transaction and of its backend, where they are known without the ledger's help."""
     statements: list[tuple[str, float, float, int]] = field(
         default_factory=list[tuple[str, float, float, int]]
     )
@@ -65,6 +66,7 @@ def packed(attempt: Attempt, op: Op, *, again: bool) -> bytes:
             op.tasks,
             attempt.entered and tuple(attempt.entered),
             attempt.xid,
+            attempt.pid,
             attempt.entries,
             attempt.begin,
             attempt.statements,
@@ -98,6 +100,7 @@ def event(
     tasks: tuple[int, ...] = (),
     entered: tuple[str, str, int, int, int, int | None] | None = None,
     xid: str | None = None,
+    pid: int | None = None,
     entries: list[int] | None = None,
     begin: float = 0.0,
     statements: list[tuple[str, float, float, int]] | None = None,
@@ -128,7 +131,7 @@ def event(
         },
         "sequence": row and row.sequence,
         "xid": row.xid if row else xid,
-        "pid": row and row.pid,
+        "pid": row.pid if row else pid,
         "snapshot": row and row.snapshot,
         "begin": round(begin, 6),
         "statements": [

@@ -85,6 +85,11 @@ class Session:
                     self.connection.execute(_SOON)
         self._cursor = self.connection.cursor()
 
+    @property
+    def pid(self) -> int | None:
+        """Of the backend, if it stays the same."""
+        return None if self._pooled else self.connection.info.backend_pid
+
     def begin(self, isolation: str) -> None:
         """Begin a transaction."""
         self._cursor.execute(_BEGIN[isolation])

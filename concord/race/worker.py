@@ -296,7 +296,7 @@ def bare_attempt(
     It counts as done only on the tag COMMIT: the server answers COMMIT of a transaction whose
     error was swallowed with ROLLBACK, and no error. Raises `Exhausted`.
     """
-    attempt = Attempt(op.id, op.retry, session.clock())
+    attempt = Attempt(op.id, op.retry, session.clock(), pid=session.pid)
     tx = Transaction(session, attempt, worker, pause)
     committing = False
     try:

@@ -291,7 +291,8 @@ class Renderer:
             return
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
         for name, head, width in zip(names, heads, widths, strict=True):
-            justify = "right" if name in _NUMBERS else "left"
+            number = name in _NUMBERS and not isinstance(getattr(items[0], name), bool)
+            justify = "right" if number else "left"
             table.add_column(head, justify=justify, width=width, overflow="fold")
         for row in rows:
             table.add_row(*row)
