@@ -91,6 +91,64 @@ CONSTRAINTS: dict[str, _Meaning] = {
     "tasks_completed_at_check": _Meaning(
         Usage, "only a completed task has a completion time", "Set the status instead."
     ),
+    "tasks_canceled_at_check": _Meaning(
+        Usage, "only a canceled task has a time of that", "Set the status instead."
+    ),
+    "tasks_recurrence_check": _Meaning(
+        Usage, "that is no recurrence", "Say --every 2w, --every mon,wed or --every-after 3d."
+    ),
+    "tasks_recurrence_zone_check": _Meaning(
+        Usage, "a task recurs in a time zone", "Set TZ to one, such as Europe/Berlin."
+    ),
+    "tasks_previous_id_fkey": _Meaning(
+        NotFound, "the task is gone", "Somebody purged it just now."
+    ),
+    "tasks_previous_id_key": _Meaning(
+        Conflict, "the task has its next one already", "See: concord task show ID"
+    ),
+    "tasks_wip_limit": _Meaning(
+        Refused,
+        "the work-in-progress limit is reached",
+        "Finish one of them first, or raise it: concord project edit KEY --wip-limit N",
+    ),
+    "projects_wip_limit_exceeded": _Meaning(
+        Refused,
+        "the limit is below what is in progress",
+        "Finish some of them first, or choose a higher limit.",
+    ),
+    "projects_wip_limit_isolation": _Meaning(
+        Refused,
+        "a work-in-progress limit cannot be set as a part of this",
+        "Set it by itself: concord project edit KEY --wip-limit N",
+    ),
+    "links_not_itself": _Meaning(Refused, "a task cannot wait for itself", "Name another task."),
+    "links_blocked_id_fkey": _Meaning(NotFound, "the task is gone", "Somebody purged it just now."),
+    "links_blocker_id_fkey": _Meaning(NotFound, "the task is gone", "Somebody purged it just now."),
+    "claims_task_id_fkey": _Meaning(NotFound, "the task is gone", "Somebody purged it just now."),
+    "claims_user_id_fkey": _Meaning(
+        Refused,
+        "the user still holds tasks",
+        "Wait for them, or release them: concord task release ID --epoch N",
+    ),
+    "comments_task_id_fkey": _Meaning(NotFound, "the task is gone", "Somebody purged it just now."),
+    "comments_author_id_fkey": _Meaning(
+        Refused, "the user has written comments, which keep their author", "Leave the user be."
+    ),
+    "comments_body_check": _Meaning(Usage, "a comment says something", "Give it some text."),
+    "comments_task_id_external_ref_key": _Meaning(
+        Conflict, "another import brought the same comment just now", "Run the import again."
+    ),
+    "views_owner_id_fkey": _Meaning(
+        NotFound, "you are gone", "Somebody deleted you just now; see: concord user list"
+    ),
+    "views_name_check": _Meaning(
+        Usage,
+        "that is no name of a view",
+        "It has 1 to 64 characters without spaces or commas, and does not start with a dash.",
+    ),
+    "views_owner_id_name_key": _Meaning(
+        Conflict, "you have a view of that name", "See: concord view list"
+    ),
     "tags_name_key": _Meaning(
         Conflict, "a tag of that name exists already", "See: concord tag list"
     ),
@@ -122,10 +180,14 @@ CONSTRAINTS: dict[str, _Meaning] = {
 }
 """Constraint name → its meaning. A test holds it complete against the schema."""
 
+_TELLING = frozenset({"tasks_wip_limit", "projects_wip_limit_exceeded"})
+"""Rules of our own triggers, whose detail names what is concerned."""
+
 
 def domain_error(constraint: str | None, detail: str | None) -> ConcordError | None:
     """Return the domain error for a violated constraint, `None` for an unknown one."""
     meaning = CONSTRAINTS.get(constraint or "")
     if meaning is None:
         return None
-    return meaning.error(meaning.message, hint=meaning.hint, constraint=constraint, detail=detail)
+    message = f"{meaning.message}: {detail}" if constraint in _TELLING else meaning.message
+    return meaning.error(message, hint=meaning.hint, constraint=constraint, detail=detail)

@@ -55,8 +55,37 @@ class Tag:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """Who works on a task, and until when unless they renew.
+
+    `epoch` is the fence: it grows with every claim of the task, and a write that names an older
+    one is refused. A claim whose `expires_at` is past is there until somebody else takes the task.
+    """
+
+    by: str
+    epoch: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """What somebody said about a task. `body` is Markdown."""
+
+    id: int
+    task: int
+    author: str
+    body: str
+    external_ref: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
-    """A task as everyone sees it. `project` is a key, `owner` and `assignees` are usernames."""
+    """A task as everyone sees it. `project` is a key, `owner` and `assignees` are usernames.
+
+    `blocked_by`, `blocks` and `children` are ids, whatever the state of those tasks.
+    `recurrence` is `every 2w`, `every mon,wed` or `after 3d` (from completion).
+    """
 
     id: int
     uid: UUID
@@ -76,6 +105,48 @@ class Task:
     updated_at: datetime
     completed_at: datetime | None
     deleted_at: datetime | None
+    started_at: datetime | None = None
+    canceled_at: datetime | None = None
+    auto_close: bool = False
+    recurrence: str | None = None
+    previous: int | None = None
+    blocked_by: tuple[int, ...] = ()
+    blocks: tuple[int, ...] = ()
+    children: tuple[int, ...] = ()
+    claim: Claim | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInFull(Task):
+    """A task with all that was said about it, oldest first."""
+
+    comments: tuple[Comment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TreeNode:
+    """A task as a part of others. `waits_for` are the open tasks that block it itself."""
+
+    id: int
+    depth: int
+    parent: int | None
+    status: Status
+    priority: Priority
+    title: str
+    waits_for: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether a task could be claimed now, and what stands against it."""
+
+    id: int
+    ready: bool
+    status: Status
+    priority: Priority
+    due: datetime | None
+    title: str
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,9 @@ _priority = postgresql.ENUM(*reversed(PRIORITIES), name="task_priority", metadat
 _visibility = postgresql.ENUM("private", "shared", name="project_visibility", metadata=metadata)
 
 
+_DAYS = "mon|tue|wed|thu|fri|sat|sun"
+
+
 def _id() -> sa.Column[int]:
     return sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True)
 
@@ -130,6 +133,12 @@ tasks = sa.Table(
     _moment("updated_at", required=True),
     _moment("completed_at"),
     _moment("deleted_at"),
+    sa.Column("auto_close", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("recurrence", sa.Text),
+    sa.Column("recurrence_zone", sa.Text),
+    _reference("previous_id", "tasks", ondelete="SET NULL"),
+    _moment("started_at"),
+    _moment("canceled_at"),
     sa.UniqueConstraint("uid"),
     # An import finds its tasks again by this; those in an inbox (no project) have no such key.
     sa.UniqueConstraint("project_id", "external_ref"),
@@ -144,6 +153,22 @@ tasks = sa.Table(
     sa.CheckConstraint(
         "(status = 'completed') = (completed_at IS NOT NULL)", name="completed_at_check"
     ),
+    sa.CheckConstraint(
+        "(status = 'canceled') = (canceled_at IS NOT NULL)", name="canceled_at_check"
+    ),
+    sa.CheckConstraint(
+        "recurrence ~ '^(every|after) [1-9][0-9]{0,3}[hdwmy]$'"
+        f" OR recurrence ~ '^every ({_DAYS})(,({_DAYS}))*$'",
+        name="recurrence_check",
+    ),
+    # The conversion fails for a zone that the server does not know.
+    sa.CheckConstraint(
+        "(recurrence IS NULL) = (recurrence_zone IS NULL) AND (recurrence_zone IS NULL"
+        " OR timezone(recurrence_zone, '2000-01-01 00:00:00+00'::timestamptz) IS NOT NULL)",
+        name="recurrence_zone_check",
+    ),
+    # A task has one successor: whatever completes it twice, the next one is made once.
+    sa.UniqueConstraint("previous_id"),
 )
 sa.Index("tasks_project_id_status_id_idx", tasks.c.project_id, tasks.c.status, tasks.c.id)
 sa.Index("tasks_status_id_idx", tasks.c.status, tasks.c.id)
@@ -157,6 +182,24 @@ sa.Index(
     tasks.c.id,
 )
 sa.Index("tasks_title_id_idx", sa.func.lower(tasks.c.title), tasks.c.id)
+_due_order = sa.func.coalesce(tasks.c.due, sa.text("'infinity'::timestamptz"))
+_to_do = sa.and_(tasks.c.status == sa.text("'todo'"), tasks.c.deleted_at.is_(None))
+# What is to be done next, best first: the order in which claims take ready tasks.
+sa.Index(
+    "tasks_next_idx",
+    *(tasks.c.priority, _due_order, tasks.c.created_at, tasks.c.id),
+    postgresql_where=_to_do,
+)
+sa.Index(
+    "tasks_project_id_next_idx",
+    *(tasks.c.project_id, tasks.c.priority, _due_order, tasks.c.created_at, tasks.c.id),
+    postgresql_where=_to_do,
+)
+sa.Index(
+    "tasks_completed_at_idx",
+    tasks.c.completed_at,
+    postgresql_where=tasks.c.completed_at.is_not(None),
+)
 sa.Index("tasks_trash_idx", tasks.c.id, postgresql_where=tasks.c.deleted_at.is_not(None))
 
 tags = sa.Table(
@@ -201,6 +244,74 @@ import_bases = sa.Table(
     sa.Column("fields", postgresql.JSONB, nullable=False),
     _moment("imported_at", required=True),
     sa.UniqueConstraint("project_id", "format", "ref"),
+)
+
+links = sa.Table(
+    "links",
+    metadata,
+    _reference("blocked_id", "tasks", ondelete="CASCADE", primary_key=True),
+    _reference("blocker_id", "tasks", ondelete="CASCADE", primary_key=True),
+    _moment("created_at", required=True),
+    sa.CheckConstraint("blocked_id <> blocker_id", name="not_itself"),
+)
+sa.Index("links_blocker_id_blocked_id_idx", links.c.blocker_id, links.c.blocked_id)
+
+# The row outlives the claim, so that an epoch is never given out twice for a task.
+claims = sa.Table(
+    "claims",
+    metadata,
+    _reference("task_id", "tasks", ondelete="CASCADE", primary_key=True),
+    sa.Column("epoch", sa.Integer, nullable=False, server_default="1"),
+    _reference("user_id", "users", index=True),
+    _moment("claimed_at"),
+    _moment("expires_at"),
+    sa.Column("assigned", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.CheckConstraint("epoch > 0", name="epoch_positive"),
+    sa.CheckConstraint(
+        "(user_id IS NULL) = (expires_at IS NULL) AND (user_id IS NULL) = (claimed_at IS NULL)",
+        name="held",
+    ),
+)
+sa.Index(
+    "claims_expires_at_idx",
+    claims.c.expires_at,
+    postgresql_where=claims.c.expires_at.is_not(None),
+)
+
+comments = sa.Table(
+    "comments",
+    metadata,
+    _id(),
+    _reference("task_id", "tasks", ondelete="CASCADE", nullable=False),
+    _reference("author_id", "users", nullable=False, index=True),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("external_ref", sa.Text),
+    _moment("created_at", required=True),
+    # An import finds its comments again by this.
+    sa.UniqueConstraint("task_id", "external_ref"),
+    sa.CheckConstraint(r"body ~ '\S'", name="body_check"),
+)
+sa.Index("comments_task_id_id_idx", comments.c.task_id, comments.c.id)
+
+views = sa.Table(
+    "views",
+    metadata,
+    _id(),
+    _reference("owner_id", "users", ondelete="CASCADE", nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("options", postgresql.ARRAY(sa.Text), nullable=False),
+    _moment("created_at", required=True),
+    _moment("updated_at", required=True),
+    sa.CheckConstraint(r"name ~ '^[^\s,[:cntrl:]]{1,64}$' AND name !~ '^-'", name="name_check"),
+)
+sa.Index("views_owner_id_name_key", views.c.owner_id, sa.func.lower(views.c.name), unique=True)
+
+# What a transaction has to pass that decides by a rule across several rows.
+gates = sa.Table(
+    "gates",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("turn", sa.BigInteger, nullable=False, server_default=sa.text("1")),
 )
 
 # Append-only, and without foreign keys, because it outlives what it tells of.
