@@ -26,8 +26,11 @@ MODELS = {
     "tag": "Tag",
     "user": "User",
     "history": "Change",
+    "task show": "TaskInFull",
+    "task comment": "TaskInFull",
+    "task tree": "TreeNode",
 }
-"""First word of a command → the model it prints, by whose fields `--fields` goes."""
+"""A command, or its first word → the model it prints, by whose fields `--fields` goes."""
 
 SHORTCUTS = {"assign": "task assign", "task log": "history"}
 """Commands that are another one by a shorter name: history and logs know them by one."""
@@ -79,7 +82,7 @@ class App:
 
     def run(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run an operation in a transaction of its own. Raises `ConcordError`."""
-        model = MODELS.get(self.command.partition(" ")[0])
+        model = MODELS.get(self.command) or MODELS.get(self.command.partition(" ")[0])
         if self.fields is not None and model is not None:
             from concord import models
 

@@ -1,4 +1,4 @@
-"""`concord task edit ID` without options: the task in the user's own editor."""
+"""The user's own editor: for a task (`task edit ID` without options) and for a comment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from concord.formats import front_matter
 from concord.plain import moment
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from datetime import datetime
     from types import FrameType
 
@@ -43,18 +44,42 @@ def edit_task(app: App, task_id: int, if_version: int | None) -> None:
         # Versions only grow: this can match no row, and says what made the version stale.
         app.run(tasks.edit, [task_id], {"title": base.title}, if_version=if_version)
     before = _dump(base)
-    path = _write(f"concord-task-{task_id}-", before)
-    try:
-        _open(path)
+    with draft(app, f"concord-task-{task_id}-", before) as path:
         changes = _changes(before, _read(path))
         if not changes:
-            path.unlink()
             app.render.notice("unchanged", f"task {task_id} is unchanged")
             return
         if if_version is None:
             edited = app.run(tasks.merge, base, changes)
         else:
             (edited,) = app.run(tasks.edit, [task_id], changes, if_version=if_version)
+    app.show([edited], many=False)
+
+
+def write_comment(app: App, task_id: int) -> None:
+    """Let the user write a comment as a file. Raises `ConcordError`; their text is then kept."""
+    from concord.sql import comments
+
+    with draft(app, f"concord-comment-{task_id}-", "") as path:
+        body = _read(path).strip()
+        if not body:
+            app.render.notice("unchanged", "an empty comment says nothing; nobody will read it")
+            return
+        commented = app.run(comments.add, [task_id], body)
+    app.show(commented, many=False)
+
+
+@contextmanager
+def draft(app: App, prefix: str, before: str) -> Generator[Path]:
+    """Let the user edit a text as a file, and yield that.
+
+    The file goes when the work is done. Where the work fails, it stays if the user wrote
+    anything, and the error or a notice says where it is.
+    """
+    path = _write(prefix, before)
+    try:
+        _open(path)
+        yield path
     except ConcordError as error:
         if _worth_keeping(path, before):
             error.message += f"; your text is kept in {path}"
@@ -65,7 +90,6 @@ def edit_task(app: App, task_id: int, if_version: int | None) -> None:
             app.render.notice("kept", f"your text is kept in {path}", file=str(path))
         raise
     path.unlink()
-    app.show([edited], many=False)
 
 
 def _dump(task: Task) -> str:
@@ -137,8 +161,8 @@ def _open(path: Path) -> None:
     if not editor:
         if not sys.stdin.isatty():
             raise Usage(
-                "nothing to change: no field is named, and there is no editor",
-                hint="Name a field such as --title, or set VISUAL or EDITOR.",
+                "nothing is given on the command line, and there is no editor",
+                hint="Give the text or a field such as --title, or set VISUAL or EDITOR.",
             )
         editor = "vi"
     # Ctrl-C in the editor is meant for the editor, which gets it as well. A handler, and not
@@ -154,8 +178,8 @@ def _open(path: Path) -> None:
         signal.signal(signal.SIGINT, handler)
     if status != 0:
         raise Usage(
-            f"the editor {editor!r} ended with status {status}; the task is unchanged",
-            hint="Set VISUAL or EDITOR, or name a field such as --title.",
+            f"the editor {editor!r} ended with status {status}; nothing was written",
+            hint="Set VISUAL or EDITOR, or give the text on the command line.",
         )
 
 

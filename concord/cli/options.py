@@ -13,7 +13,7 @@ from concord.vocabulary import PRIORITIES, STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -198,6 +198,31 @@ class _Moment(click.ParamType["datetime | str"]):
 DUE = _Moment("parse_due")
 BEFORE = _Moment("parse_before")
 AFTER = _Moment("parse_after")
+
+
+class _Duration(click.ParamType["timedelta"]):
+    """A length of time: 90s, 15m, 2h or 3d."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """Return it as a timedelta."""
+        from datetime import timedelta
+
+        if isinstance(value, timedelta):
+            return value
+        match = re.fullmatch(r"([0-9]{1,9})(ms|s|m|min|h|d)", str(value).strip().lower())
+        if match is None or not 0 < (amount := int(match[1]) * _MILLISECONDS[match[2]]) <= _YEAR:
+            self.fail(f"{value!r} is not a time such as 90s, 15m, 2h or 3d (at most a year)")
+        return timedelta(milliseconds=amount)
+
+
+_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+_YEAR = 366 * 86_400_000
+
+DURATION = _Duration()
 
 
 class Ids(tuple[int, ...]):  # noqa: SLOT001 - a tuple takes no slots beside its items

@@ -13,6 +13,19 @@ from concord.cli.options import KEY
 
 project = Group("project", help="Group tasks.")
 
+
+class _Limit(click.ParamType[Any]):
+    """A number from 1 on, or `none`."""
+
+    name = "n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number, or the word."""
+        return value if value == "none" else click.IntRange(1, 2**31 - 1).convert(value, param, ctx)
+
+
+LIMIT = _Limit()
+
 _key = click.argument("key", type=KEY)
 
 
@@ -48,24 +61,33 @@ def show(app: App, key: str) -> None:
     app.render.details(app.run(projects.show, key))
 
 
-@project.command(examples=("concord project edit API --name 'Interface' --owner ana",))
+@project.command(
+    examples=(
+        "concord project edit API --name 'Interface' --owner ana",
+        "concord project edit API --wip-limit 3",
+    )
+)
 @_key
 @click.option("--key", "new_key", type=KEY, help="A new key.")
 @click.option("--name", metavar="TEXT", help="A new name.")
 @click.option("--description", metavar="TEXT", help="A new description; none: no description.")
 @click.option("--owner", metavar="NAME", shell_complete=completing.users, help="A new owner.")
+@click.option(
+    "--wip-limit", type=LIMIT, help="How many tasks may be in progress at once; none: any number."
+)
 @pass_app
 def edit(app: App, key: str, new_key: str | None, **given: Any) -> None:
     """Change a project."""
     from concord.sql import projects
 
     fields = {name: value for name, value in given.items() if value is not None}
-    if fields.get("description") == "none":
-        fields["description"] = None
+    fields |= {name: None for name in ("description", "wip_limit") if fields.get(name) == "none"}
     if new_key is not None:
         fields["key"] = new_key
     if not fields:
-        raise click.UsageError("name what to change: --key, --name, --description or --owner")
+        raise click.UsageError(
+            "name what to change: --key, --name, --description, --owner or --wip-limit"
+        )
     app.show([app.run(projects.edit, key, fields)], many=False)
 
 

@@ -8,11 +8,10 @@ import click
 
 from concord.cli import completing
 from concord.cli.app import App, pass_app
+from concord.cli.filtering import filtering
 from concord.cli.history import show_history
-from concord.cli.lazy import Command, Group
+from concord.cli.lazy import Command, Entry, Group
 from concord.cli.options import (
-    AFTER,
-    BEFORE,
     DUE,
     KEY,
     PRIORITY,
@@ -24,13 +23,24 @@ from concord.cli.options import (
     task_ids,
     waiting,
 )
+from concord.cli.structure import STRUCTURE, structure, structured
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from concord.vocabulary import Priority, Status
 
-task = Group("task", help="Add, show, edit and finish tasks.")
+ENTRIES = {
+    "claim": Entry("claim:claim", "Take the best task that is ready."),
+    "renew": Entry("claim:renew", "Go on holding a task."),
+    "release": Entry("claim:release", "Give a task back."),
+    "block": Entry("links:block", "Make tasks wait for others."),
+    "unblock": Entry("links:unblock", "Let tasks no longer wait."),
+    "tree": Entry("links:tree", "Show tasks with their parts."),
+    "comment": Entry("comment:comment", "Say something about tasks."),
+}
+
+task = Group("task", entries=ENTRIES, help="Add, show, edit and finish tasks.")
 
 DEFAULT_LIMIT = 100
 
@@ -51,6 +61,14 @@ DEFAULT_LIMIT = 100
 @click.option(
     "--assign", "assignees", multiple=True, shell_complete=completing.users, help="Assign it."
 )
+@click.option(
+    "--blocked-by",
+    type=TASK_ID,
+    multiple=True,
+    shell_complete=completing.tasks,
+    help="It waits for this task.",
+)
+@structure
 @pass_app
 def add(
     app: App,
@@ -62,6 +80,8 @@ def add(
     due: datetime | str | None,
     tags: tuple[str, ...],
     assignees: tuple[str, ...],
+    blocked_by: tuple[int, ...],
+    **structure: Any,
 ) -> None:
     """Create a task."""
     from concord.sql import tasks
@@ -75,6 +95,8 @@ def add(
         due=_none(due),
         tags=tags,
         assignees=assignees,
+        blocked_by=blocked_by,
+        **structured(structure),
     )
     app.show([app.run(tasks.add, new)], many=False)
 
@@ -87,38 +109,7 @@ def add(
         "concord task list --json | jq -r '.[].title'",
     ),
 )
-@click.option(
-    "--project",
-    "projects",
-    type=KEY,
-    multiple=True,
-    help="In this project; none: in nobody's project, but an inbox.",
-)
-@click.option("--status", "statuses", type=STATUS, multiple=True, help="With this status.")
-@click.option("--tag", "tags", multiple=True, shell_complete=completing.tags, help="With this tag.")
-@click.option(
-    "--assignee",
-    "assignees",
-    metavar="NAME",
-    multiple=True,
-    shell_complete=completing.users,
-    help="Assigned to NAME, me or none.",
-)
-@click.option(
-    "--owner",
-    "owners",
-    metavar="NAME",
-    multiple=True,
-    shell_complete=completing.users,
-    help="Owned by NAME or me.",
-)
-@click.option("--priority", "priorities", type=PRIORITY, multiple=True, help="Of this priority.")
-@click.option("--due-before", type=BEFORE, help="Due before this day or time.")
-@click.option("--due-after", type=AFTER, help="Due after this day or time.")
-@click.option(
-    "--title", "titles", metavar="TEXT", multiple=True, help="With TEXT anywhere in the title."
-)
-@click.option("--assigned/--unassigned", default=None, help="With or without any assignee.")
+@filtering
 @click.option("--trash", is_flag=True, help="What was deleted, and only that.")
 @click.option(
     "--sort",
@@ -173,6 +164,7 @@ def show(app: App, ids: Ids) -> None:
 @click.option(
     "--if-version", type=click.IntRange(1), metavar="N", help="Only if it is still at version N."
 )
+@structure
 @pass_app
 def edit(
     app: App,
@@ -184,7 +176,9 @@ def edit(
     """Change fields of tasks; fields that are not named stay as they are."""
     from concord.sql import tasks
 
+    structure = {name: fields.pop(name) for name in STRUCTURE}
     changes = {name: value for name, value in fields.items() if value is not None}
+    changes |= structured(structure)
     if not changes and append_description is None:
         if ids.many:
             raise click.UsageError("name the fields to change; the editor takes one task")
@@ -277,8 +271,31 @@ def _status_command(name: str, status: Status, about: str) -> None:
     del command
 
 
+@task.command(
+    examples=("concord task done 12", "... | concord task done -", "concord task done 12 --epoch 4")
+)
+@task_ids
+@click.option(
+    "--epoch",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Only if your claim of this epoch still holds.",
+)
+@waiting
+@pass_app
+def done(app: App, ids: Ids, epoch: int | None, nowait: bool) -> None:
+    """Complete tasks."""
+    from concord.sql import claims, tasks
+
+    if epoch is None:
+        app.show(app.run(tasks.set_status, ids, "completed", nowait=nowait), many=ids.many)
+    elif len(ids) == 1:
+        app.show([app.run(claims.complete, ids[0], epoch, nowait=nowait)], many=ids.many)
+    else:
+        raise click.UsageError("--epoch goes with a single task")
+
+
 _status_command("start", "in_progress", "Take up work: the tasks are in progress.")
-_status_command("done", "completed", "Complete tasks.")
 _status_command("cancel", "canceled", "Cancel tasks: they will not be done.")
 _status_command("reopen", "todo", "Make tasks to-do again.")
 

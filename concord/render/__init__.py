@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 TABLE = {
     "Task": ("id", "status", "priority", "project", "title", "due", "assignees", "tags"),
+    "TreeNode": ("id", "depth", "parent", "status", "priority", "title", "waits_for"),
+    "Readiness": ("id", "ready", "status", "priority", "due", "title", "reasons"),
     "User": ("username", "email", "created_at"),
     "Project": ("key", "name", "owner", "archived_at", "description"),
     "Tag": ("name", "tasks"),
@@ -43,10 +45,14 @@ TABLE = {
 
 SCREEN = {
     "Task": ("id", "status", "priority", "project", "due", "title"),
+    "TreeNode": ("id", "status", "priority", "title", "waits_for"),
+    "Readiness": ("id", "ready", "priority", "due", "title", "reasons"),
     "Change": ("at", "actor", "operation", "entity", "version", "change"),
     "Result": ("scenario", "strategy", "verdict", "ok", "retries", "lost", "p95_ms", "ok_per_s"),
 }
 """Model → the columns of a terminal, which is narrow, where they are not those of `TABLE`."""
+
+TABLE["TaskInFull"], SCREEN["TaskInFull"] = TABLE["Task"], SCREEN["Task"]
 
 HANDLE = {
     "User": "username",
@@ -80,7 +86,7 @@ _NUMBERS = frozenset(
 )
 _PROSE = frozenset(
     {"title", "description", "name", "change", "old", "new", "value", "source", "hint", "email"}
-    | {"tags", "assignees", "isolation"}
+    | {"tags", "assignees", "isolation", "reasons"}
 )
 """Columns that wrap where room is short."""
 
@@ -300,14 +306,20 @@ class Renderer:
 
     def _card(self, item: object) -> None:
         from rich.markdown import Markdown
+        from rich.text import Text
 
         console = self.console()
         names = self._columns(type(item), everything=True)
-        shown = [name for name in names if name != "description"]
+        shown = [name for name in names if name not in ("description", "comments")]
         console.print(_grid(shown, [_cell(item, name, alone=True) for name in shown]))
         if "description" in names and (description := getattr(item, "description", None)):
             console.print()
             console.print(Markdown(visible(description)))
+        for comment in getattr(item, "comments", ()) if "comments" in names else ():
+            said = _readable("created_at", comment.created_at)
+            console.print()
+            console.print(Text(f"{visible(comment.author)}, {said}", style="dim"))
+            console.print(Markdown(visible(comment.body)))
 
 
 def _unseen(what: str, done: int, of: int | None) -> None:
@@ -364,12 +376,17 @@ def _cell(item: object, name: str, *, alone: bool = False) -> Text:
     """
     from rich.text import Text
 
-    from concord.models import Change, Task
+    from concord.models import Change, Task, TreeNode
 
     match item:
         case Task() if name == "title" and not alone:
             marks = [f"  @{user}" for user in item.assignees] + [f"  #{tag}" for tag in item.tags]
             return Text.assemble(visible(item.title), (visible("".join(marks)), "dim"))
+        case TreeNode() if name == "title" and not alone:
+            return Text(f"{'  ' * item.depth}{visible(item.title)}")
+        case Task() if name == "claim" and item.claim is not None:
+            until = _readable("expires_at", item.claim.expires_at)
+            return Text(visible(f"{item.claim.by}, epoch {item.claim.epoch}, until {until}"))
         case Change() if name == "entity" and not alone:
             return Text(visible(f"{item.entity} {item.entity_id}"))
         case Change() if name == "change":

@@ -35,7 +35,9 @@ class Filters:
     """What tasks to show: values of one field are alternatives, different fields add up.
 
     `assigned` asks for tasks with (`True`) or without (`False`) any assignee. Due bounds are
-    exclusive. `trash` shows what was deleted, and only that; `None` shows both.
+    exclusive. `parents` asks for the children of tasks. `ready` is what could be worked on now: to
+    do, or with a lease that has expired, and waiting for nothing; `blocked` what waits for another
+    task. `trash` shows what was deleted, and only that; `None` shows both.
     """
 
     projects: Sequence[str] = ()
@@ -48,6 +50,9 @@ class Filters:
     due_after: datetime | None = None
     titles: Sequence[str] = ()
     assigned: bool | None = None
+    parents: Sequence[int] = ()
+    ready: bool = False
+    blocked: bool = False
     trash: bool | None = False
 
 
@@ -74,6 +79,7 @@ SORTS: dict[str, Sort] = {
 # A single value is compared with `=`, because an index on (status, id) then yields its rows in id
 # order. Names are folded by the database alone: Python's lower case differs in some scripts.
 CONDITIONS: dict[str, LiteralString] = {
+    "project": "t.project_id = (SELECT id FROM projects WHERE key = %(project)s)",
     "projects": "t.project_id IN (SELECT id FROM projects WHERE key = ANY(%(projects)s))",
     "inbox": "t.project_id IS NULL",
     "status": "t.status = %(status)s::task_status",
@@ -93,11 +99,16 @@ CONDITIONS: dict[str, LiteralString] = {
     "titles": "t.title ILIKE ANY(%(titles)s)",
     "assigned": "EXISTS (SELECT 1 FROM assignments x WHERE x.task_id = t.id)",
     "unassigned": "NOT EXISTS (SELECT 1 FROM assignments x WHERE x.task_id = t.id)",
+    "parents": "t.parent_id = ANY(%(parents)s)",
+    "ready": """(t.status = 'todo' OR t.status = 'in_progress' AND t.id IN (
+            SELECT task_id FROM claims WHERE expires_at <= statement_timestamp()))
+        AND NOT is_blocked(t.id) AND NOT has_open_child(t.id)""",
+    "blocked": "t.status IN ('todo', 'in_progress') AND is_blocked(t.id)",
 }
 """Filter → the condition it stands for."""
 
 # Joined only where both are asked for: within an OR, a subquery cannot lead to an index.
-ALTERNATIVES = (("projects", "inbox"), ("assignees", "nobody"))
+ALTERNATIVES = (("project", "inbox"), ("projects", "inbox"), ("assignees", "nobody"))
 """Conditions of which either will do."""
 
 TRASH: dict[bool | None, LiteralString] = {
@@ -135,7 +146,7 @@ def page(
     params |= {"limit": None if limit is None else limit + 1, "skip": skip}
     found = tx.rows(query, params, task)
     if not found:
-        _check_names(tx, filters)
+        check_names(tx, filters)
     if limit is None or len(found) <= limit:
         return Page(found, None)
     shown = found[:limit]
@@ -154,14 +165,7 @@ def compose(
     """Return the query of a page and its parameters, but for `limit` and `skip`."""
     order = _order(sort)
     descending = order.descending != sort.startswith("-")
-    conditions: list[sql.Composable] = [sql.SQL(TRASH[filters.trash])]
-    params = dict(_params(actor, filters))
-    named = {name: sql.SQL(CONDITIONS[name]) for name in CONDITIONS if name in params}
-    for one, other in ALTERNATIVES:
-        if one in named and other in named:
-            either = sql.SQL("({} OR {})").format(named.pop(one), named.pop(other))
-            conditions.append(either)
-    conditions += named.values()
+    conditions, params = conditions_of(actor, filters)
     if after is not None:
         params["after_key"], params["after_id"] = _read_cursor(after, sort)
         comparison = sql.SQL("({}, t.id) {} ({}, %(after_id)s)").format(
@@ -174,6 +178,18 @@ def compose(
         direction=sql.SQL("DESC" if descending else "ASC"),
     )
     return query, params
+
+
+def conditions_of(actor: str, filters: Filters) -> tuple[list[sql.Composable], dict[str, Any]]:
+    """Return the conditions that filters stand for, on tasks `t`, and their parameters."""
+    conditions: list[sql.Composable] = [sql.SQL(TRASH[filters.trash])]
+    params = dict(_params(actor, filters))
+    named = {name: sql.SQL(CONDITIONS[name]) for name in CONDITIONS if name in params}
+    for one, other in ALTERNATIVES:
+        if one in named and other in named:
+            either = sql.SQL("({} OR {})").format(named.pop(one), named.pop(other))
+            conditions.append(either)
+    return [*conditions, *named.values()], params
 
 
 def cursor(sort: str, last: Task) -> str:
@@ -219,7 +235,10 @@ def _order(sort: str) -> Sort:
 
 def _params(actor: str, filters: Filters) -> Iterator[tuple[str, Any]]:
     """Yield the parameters of the filters in use, and only of those."""
-    if keys := [key for key in filters.projects if key != NONE]:
+    keys = [key for key in filters.projects if key != NONE]
+    if len(keys) == 1:
+        yield "project", keys[0]
+    elif keys:
         yield "projects", keys
     if NONE in filters.projects:
         yield "inbox", True
@@ -247,6 +266,12 @@ def _params(actor: str, filters: Filters) -> Iterator[tuple[str, Any]]:
         yield "titles", [f"%{_literal(text)}%" for text in filters.titles]
     if filters.assigned is not None:
         yield "assigned" if filters.assigned else "unassigned", True
+    if filters.parents:
+        yield "parents", list(filters.parents)
+    if filters.ready:
+        yield "ready", True
+    if filters.blocked:
+        yield "blocked", True
 
 
 def _people(actor: str, names: Sequence[str]) -> list[str]:
@@ -258,7 +283,7 @@ def _literal(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def _check_names(tx: Transaction, filters: Filters) -> None:
+def check_names(tx: Transaction, filters: Filters) -> None:
     """Tell an empty result from a name that is spelled wrong. Costs nothing when rows match."""
     for key in filters.projects:
         if key != NONE:

@@ -126,9 +126,9 @@ def add(
 
 @transaction(isolation=Isolation.READ_COMMITTED)
 def edit(tx: Transaction, key: str, fields: Mapping[str, Any]) -> Project:
-    """Write the named fields (`key`, `name`, `description`, `owner`).
+    """Write the named fields (`key`, `name`, `description`, `owner`, `wip_limit`).
 
-    Raises `NotFound`, `Conflict`, `Usage`.
+    Raises `NotFound`, `Conflict`, `Usage`, and `Refused` for a limit below what is in progress.
     """
     values = dict(fields)
     if "owner" in values:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from concord.errors import NotFound
-from concord.models import Task
+from concord.models import Claim, Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,12 +19,23 @@ SELECT t.id, t.uid, p.key AS project, t.title, t.description, t.status, t.priori
        ARRAY(SELECT a.username FROM assignments x JOIN users a ON a.id = x.user_id
              WHERE x.task_id = t.id ORDER BY a.username) AS assignees,
        o.username AS owner, t.external_ref, t.parent_id AS parent, t.version,
-       t.created_at, t.updated_at, t.completed_at, t.deleted_at
+       t.created_at, t.updated_at, t.completed_at, t.deleted_at, t.started_at, t.canceled_at,
+       t.auto_close, t.recurrence, t.previous_id AS previous,
+       ARRAY(SELECT l.blocker_id FROM links l WHERE l.blocked_id = t.id ORDER BY 1) AS blocked_by,
+       ARRAY(SELECT l.blocked_id FROM links l WHERE l.blocker_id = t.id ORDER BY 1) AS blocks,
+       ARRAY(SELECT c.id FROM tasks c
+             WHERE c.parent_id = t.id AND c.deleted_at IS NULL ORDER BY 1) AS children,
+       h.username AS claim_by, k.epoch AS claim_epoch, k.expires_at AS claim_expires_at
 FROM tasks t
 JOIN users o ON o.id = t.owner_id
 LEFT JOIN projects p ON p.id = t.project_id
+LEFT JOIN claims k ON k.task_id = t.id
+LEFT JOIN users h ON h.id = k.user_id
 """
-"""The columns of `models.Task`, in its order."""
+"""The columns of `models.Task`, in its order; the last three are its claim."""
+
+_LISTS = (8, 9, 23, 24, 25)
+"""Which of the columns are arrays."""
 
 SHOW: LiteralString = (
     """-- show_tasks: by id, in the trash or not
@@ -45,6 +56,11 @@ LOCK_NOWAIT: LiteralString = """
 SELECT id FROM tasks WHERE id = ANY(%(ids)s) AND deleted_at IS NULL ORDER BY id FOR UPDATE NOWAIT
 """
 
+PRESENT: LiteralString = """
+-- present: which of these tasks are not in the trash
+SELECT id FROM tasks WHERE id = ANY(%(ids)s) AND deleted_at IS NULL
+"""
+
 IN_TRASH: LiteralString = """
 -- in_trash: which of these tasks are in the trash
 SELECT id FROM tasks WHERE id = ANY(%(ids)s) AND deleted_at IS NOT NULL
@@ -53,9 +69,10 @@ SELECT id FROM tasks WHERE id = ANY(%(ids)s) AND deleted_at IS NOT NULL
 
 def task(*columns: Any) -> Task:
     """Return a row of `COLUMNS` as a task."""
-    values = list(columns)
-    values[8:10] = tuple(values[8]), tuple(values[9])
-    return Task(*values)
+    *values, by, epoch, expires_at = columns
+    for place in _LISTS:
+        values[place] = tuple(values[place])
+    return Task(*values, claim=None if by is None else Claim(by, epoch, expires_at))
 
 
 def lock(tx: Transaction, ids: Sequence[int], *, nowait: bool = False) -> None:
@@ -65,6 +82,11 @@ def lock(tx: Transaction, ids: Sequence[int], *, nowait: bool = False) -> None:
     for a row that somebody holds.
     """
     require(tx, ids, tx.scalars(LOCK_NOWAIT if nowait else LOCK, {"ids": list(ids)}))
+
+
+def require_present(tx: Transaction, ids: Sequence[int]) -> None:
+    """Raise `NotFound` unless all tasks exist outside the trash."""
+    require(tx, ids, tx.scalars(PRESENT, {"ids": list(ids)}))
 
 
 def require(tx: Transaction, ids: Sequence[int], found: Sequence[int]) -> None:

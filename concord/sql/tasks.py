@@ -14,33 +14,29 @@ from psycopg import sql
 from concord.database import Isolation, transaction
 from concord.errors import Conflict, Refused
 from concord.models import Change
-from concord.sql import assignments, projects, tags, users
-from concord.sql.task_rows import fetch, listed, lock, require
+from concord.sql import assignments, comments, links, projects, tags, users
+from concord.sql.task_rows import PRESENT, fetch, listed, lock, require, require_present
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from concord.database import Transaction
-    from concord.models import Task
+    from concord.models import Task, TaskInFull
     from concord.vocabulary import Priority, Status
 
 INSERT: LiteralString = """
 -- insert_task: its history row is the trigger's work
-INSERT INTO tasks (project_id, title, description, status, priority, due, owner_id)
+INSERT INTO tasks (project_id, title, description, status, priority, due, owner_id, parent_id,
+                   auto_close, recurrence, recurrence_zone)
 VALUES (%(project_id)s, %(title)s, %(description)s, %(status)s, %(priority)s, %(due)s,
-        %(owner_id)s)
+        %(owner_id)s, %(parent)s, %(auto_close)s, %(recurrence)s, %(recurrence_zone)s)
 RETURNING id
 """
 
 LOCK_TRASH: LiteralString = """
 -- lock_trash: tasks that are in the trash
 SELECT id FROM tasks WHERE id = ANY(%(ids)s) AND deleted_at IS NOT NULL ORDER BY id FOR UPDATE
-"""
-
-PRESENT: LiteralString = """
--- present: which of these tasks are not in the trash
-SELECT id FROM tasks WHERE id = ANY(%(ids)s) AND deleted_at IS NULL
 """
 
 CHANGES_SINCE: LiteralString = """
@@ -71,6 +67,13 @@ APPEND: dict[str, sql.SQL] = {
 SET_STATUS: LiteralString = """
 -- set_status: of tasks that are locked
 UPDATE tasks SET status = %(status)s WHERE id = ANY(%(ids)s) AND status <> %(status)s
+"""
+
+# Whoever takes up a task whose lease has run out means to keep it: nobody is to claim it then.
+END_EXPIRED: LiteralString = """
+-- end_expired_claims: of tasks that are locked
+UPDATE claims SET user_id = NULL, claimed_at = NULL, expires_at = NULL, assigned = false
+WHERE task_id = ANY(%(ids)s) AND expires_at <= clock_timestamp()
 """
 
 MOVE: LiteralString = """
@@ -106,19 +109,33 @@ class NewTask:
     due: datetime | None = None
     tags: Sequence[str] = ()
     assignees: Sequence[str] = ()
+    parent: int | None = None
+    blocked_by: Sequence[int] = ()
+    auto_close: bool = False
+    recurrence: str | None = None
+    recurrence_zone: str | None = None
 
 
 @transaction(isolation=Isolation.READ_COMMITTED, read_only=True)
-def show(tx: Transaction, ids: Sequence[int]) -> tuple[Task, ...]:
-    """Return tasks by id. Raises `NotFound`."""
-    found = fetch(tx, ids)
+def show(tx: Transaction, ids: Sequence[int]) -> tuple[TaskInFull, ...]:
+    """Return tasks by id, with what was said about them. Raises `NotFound`."""
+    found = comments.in_full(tx, fetch(tx, ids))
     require(tx, ids, [row.id for row in found])
     return found
 
 
 @transaction(isolation=Isolation.READ_COMMITTED)
 def add(tx: Transaction, new: NewTask) -> Task:
-    """Create a task and return it. Raises `NotFound` for its project or an assignee."""
+    """Create a task and return it.
+
+    Raises `NotFound` for its project, parent, blocker or an assignee, and `Refused` if its parent
+    waits for a task that is to wait for it.
+    """
+    if new.parent is not None and new.blocked_by:
+        # With a parent alone, or blockers alone, a task that is new closes no circle.
+        links.enter(tx)
+    if new.parent is not None:
+        require_present(tx, [new.parent])
     (task_id,) = tx.scalars(
         INSERT,
         {
@@ -129,10 +146,17 @@ def add(tx: Transaction, new: NewTask) -> Task:
             "priority": new.priority,
             "due": new.due,
             "owner_id": tx.actor_id,
+            "parent": new.parent,
+            "auto_close": new.auto_close,
+            "recurrence": new.recurrence,
+            "recurrence_zone": new.recurrence_zone,
         },
     )
     tags.attach(tx, [task_id], new.tags)
     assignments.attach(tx, [task_id], new.assignees)
+    if new.blocked_by:
+        links.attach(tx, [task_id], new.blocked_by)
+        links.refuse_circles(tx, [task_id])
     return fetch(tx, [task_id])[0]
 
 
@@ -145,14 +169,22 @@ def edit(
     append_description: str | None = None,
     if_version: int | None = None,
 ) -> tuple[Task, ...]:
-    """Write the named fields (`title`, `description`, `status`, `priority`, `due`, `owner`).
+    """Write the named fields.
 
-    With `if_version`, for a single task, only if it still is at that version. Raises `NotFound`,
-    and `Conflict` naming what made the version stale.
+    They are `title`, `description`, `status`, `priority`, `due`, `owner`, `parent`, `auto_close`,
+    and `recurrence` with `recurrence_zone`. With `if_version`, for a single task, only if it still
+    is at that version. Raises `NotFound`, `Conflict` naming what made the version stale, and
+    `Refused` for a parent that waits for it or a project that has its limit in progress.
     """
+    values = dict(fields)
+    adopted = values.get("parent") is not None
+    if adopted:
+        links.enter(tx)
+        require_present(tx, [values["parent"]])
+    if "parent" in values:
+        values["parent_id"] = values.pop("parent")
     if len(ids) > 1:
         lock(tx, ids)
-    values = dict(fields)
     if "owner" in values:
         values["owner_id"] = users.require(tx, [values.pop("owner")])[0]
     writes = [
@@ -169,6 +201,8 @@ def edit(
         require(tx, ids, tx.scalars(PRESENT, {"ids": list(ids)}))
         raise stale(tx, ids[0], if_version)
     require(tx, ids, found)
+    if adopted:
+        links.refuse_circles(tx, ids)
     return fetch(tx, ids)
 
 
@@ -200,9 +234,14 @@ def merge(tx: Transaction, base: Task, mine: Mapping[str, Any]) -> Task:
 def set_status(
     tx: Transaction, ids: Sequence[int], status: Status, *, nowait: bool = False
 ) -> tuple[Task, ...]:
-    """Give tasks a status; one that has it already stays as it is. Raises `NotFound`."""
+    """Give tasks a status; one that has it already stays as it is.
+
+    Raises `NotFound`, and `Refused` for a project that has its limit in progress.
+    """
     lock(tx, ids, nowait=nowait)
     tx.execute(SET_STATUS, {"ids": list(ids), "status": status})
+    if status == "in_progress":
+        tx.execute(END_EXPIRED, {"ids": list(ids)})
     return fetch(tx, ids)
 
 
@@ -254,9 +293,10 @@ def purge(tx: Transaction, ids: Sequence[int]) -> tuple[Task, ...]:
         )
     require(tx, ids, trashed)
     gone = fetch(tx, ids)
-    # Explicitly, before the rows go: history then tells which tags and assignees they had.
+    # Explicitly, before the rows go: history then tells which tags, people and blockers they had.
     tags.detach_all(tx, ids)
     assignments.detach_all(tx, ids)
+    links.detach_all(tx, ids)
     tx.execute(PURGE, {"ids": list(ids)})
     return gone
 

@@ -1,0 +1,258 @@
+"""Claims: who works on which task, for how long, and what fences off those who lost theirs.
+
+A claim is a lease: it ends at a time of the database's clock unless its holder renews it. Every
+claim of a task has an epoch, greater than all before it. A write that names an epoch is refused
+when another claim was made since, or the lease has run out: whoever was stopped for longer than
+the lease cannot write over the work of the next one.
+
+Every change of a claim is made under the lock of its task's row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, LiteralString
+
+from psycopg import sql
+
+from concord.database import Isolation, transaction
+from concord.errors import Conflict
+from concord.sql import comments, listing, task_rows, tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
+
+    from concord.database import Transaction
+    from concord.models import Task
+    from concord.sql.listing import Filters
+
+# What is assigned to others is theirs, unless the assignment came with a claim that has expired.
+MINE: LiteralString = """(NOT EXISTS (
+        SELECT FROM assignments x LEFT JOIN claims c
+            ON c.task_id = x.task_id AND c.user_id = x.user_id AND c.assigned
+        WHERE x.task_id = t.id AND x.user_id <> %(me)s AND c.task_id IS NULL
+    ) OR EXISTS (SELECT FROM assignments x WHERE x.task_id = t.id AND x.user_id = %(me)s))"""
+
+# MATERIALIZED is a fence: were an inner query run again for each row, more would be locked than
+# asked for. SKIP LOCKED passes over what others are just taking; FOR NO KEY UPDATE does not pass
+# over a task that somebody is writing a comment about. The readiness of a task is a function for
+# the planner's sake: joined to the links, it would read all of them to find the first few.
+PICK = sql.SQL("""
+-- pick_ready: the best ones that nobody holds; locked, so that they are ours to look at
+WITH closed AS MATERIALIZED (
+    SELECT p.id FROM projects p
+    WHERE p.id = ANY(%(full)s) OR p.archived_at IS NOT NULL OR p.wip_limit <= (
+        SELECT count(*) FROM (
+            SELECT FROM tasks w
+            WHERE w.project_id = p.id AND w.status = 'in_progress' AND w.deleted_at IS NULL
+            LIMIT p.wip_limit
+        ) AS working
+    )
+), to_do AS MATERIALIZED (
+    SELECT t.id FROM tasks t
+    WHERE t.status = 'todo' AND {conditions}
+      AND (t.project_id IS NULL OR t.project_id NOT IN (SELECT id FROM closed))
+      AND NOT is_blocked(t.id) AND NOT has_open_child(t.id)
+    ORDER BY t.priority, coalesce(t.due, 'infinity'::timestamptz), t.created_at, t.id
+    LIMIT %(count)s FOR NO KEY UPDATE OF t SKIP LOCKED
+), expired AS MATERIALIZED (
+    SELECT t.id FROM claims c JOIN tasks t ON t.id = c.task_id
+    WHERE c.expires_at <= statement_timestamp() AND t.status = 'in_progress' AND {conditions}
+      AND NOT is_blocked(t.id) AND NOT has_open_child(t.id)
+    ORDER BY t.priority, coalesce(t.due, 'infinity'::timestamptz), t.created_at, t.id
+    LIMIT %(count)s FOR NO KEY UPDATE OF t SKIP LOCKED
+)
+SELECT t.id, t.status, p.id, p.wip_limit
+FROM (SELECT id FROM to_do UNION ALL SELECT id FROM expired) AS picked
+JOIN tasks t ON t.id = picked.id
+LEFT JOIN projects p ON p.id = t.project_id
+ORDER BY t.priority, coalesce(t.due, 'infinity'::timestamptz), t.created_at, t.id
+LIMIT %(count)s
+""")
+
+ENTER_LIMIT: LiteralString = """
+-- enter_limit: until the end of the transaction nobody else starts anything in the project
+SELECT pass_gate('limit:' || %(project)s::bigint)
+"""
+
+# A statement of its own after the gate: it sees what those before us have started.
+ROOM: LiteralString = """
+-- room: how many more the project may have in progress
+SELECT p.wip_limit - count(w.id) FROM projects p
+LEFT JOIN tasks w ON w.project_id = p.id AND w.status = 'in_progress' AND w.deleted_at IS NULL
+WHERE p.id = %(project)s GROUP BY p.id
+"""
+
+# Between the snapshot of the pick and its locks, somebody may have linked, started or renewed one
+# of them. Now that they are locked nobody can, and this statement looks at them afresh. A task
+# that is taken over is not updated: it is in progress already.
+TAKE: LiteralString = """
+-- take_picked: those that are still ready
+WITH taken AS MATERIALIZED (
+    SELECT t.id, t.status FROM tasks t LEFT JOIN claims c ON c.task_id = t.id
+    WHERE t.id = ANY(%(ids)s) AND t.deleted_at IS NULL
+      AND (t.status = 'todo' OR t.status = 'in_progress' AND c.expires_at <= clock_timestamp())
+      AND NOT is_blocked(t.id) AND NOT has_open_child(t.id)
+), started AS (
+    UPDATE tasks SET status = 'in_progress' FROM taken
+    WHERE tasks.id = taken.id AND taken.status = 'todo'
+), replaced AS (
+    DELETE FROM assignments x USING claims c, taken
+    WHERE c.task_id = taken.id AND c.assigned AND c.user_id <> %(me)s
+      AND x.task_id = c.task_id AND x.user_id = c.user_id
+), assigned AS (
+    INSERT INTO assignments (task_id, user_id, assigned_by)
+    SELECT id, %(me)s, %(me)s FROM taken
+    ON CONFLICT DO NOTHING RETURNING task_id
+)
+INSERT INTO claims (task_id, user_id, claimed_at, expires_at, assigned)
+SELECT id, %(me)s, clock_timestamp(), clock_timestamp() + %(lease)s,
+       id IN (SELECT task_id FROM assigned)
+FROM taken
+ON CONFLICT (task_id) DO UPDATE
+    SET epoch = claims.epoch + 1, user_id = excluded.user_id, claimed_at = excluded.claimed_at,
+        expires_at = excluded.expires_at,
+        assigned = excluded.assigned OR claims.assigned AND claims.user_id = excluded.user_id
+RETURNING task_id
+"""
+
+HOLDER: LiteralString = """
+-- show_holder: of a task's claim, and whether its lease has run out by now
+SELECT h.username, c.epoch, c.expires_at, c.expires_at <= clock_timestamp()
+FROM claims c LEFT JOIN users h ON h.id = c.user_id WHERE c.task_id = %(task)s
+"""
+
+RENEW: LiteralString = """
+-- renew_claim: from now on
+UPDATE claims SET expires_at = clock_timestamp() + %(lease)s WHERE task_id = %(task)s
+"""
+
+UNASSIGN: LiteralString = """
+-- unassign_holder: whom the claim alone had assigned
+DELETE FROM assignments x USING claims c
+WHERE c.task_id = %(task)s AND c.assigned AND x.task_id = c.task_id AND x.user_id = c.user_id
+"""
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def claim(
+    tx: Transaction, filters: Filters, *, lease: timedelta, count: int = 1
+) -> tuple[Task, ...]:
+    """Take the best ready tasks, at most `count`, and return them; none if there is none.
+
+    They are then in progress, assigned to the actor, and theirs for as long as the lease. What is
+    assigned to others only is left to them, unless the filters speak of assignees. Raises
+    `NotFound` if nothing matches and a filter names what does not exist.
+    """
+    taken: list[int] = []
+    full: list[int] = []
+    while len(taken) < count:
+        picked = _pick(tx, filters, count - len(taken), full)
+        allowed = _within_limits(tx, picked, full)
+        if not picked:
+            break
+        given = {"ids": allowed, "me": tx.actor_id, "lease": lease}
+        taken += tx.scalars(TAKE, given) if allowed else ()
+    if not taken:
+        listing.check_names(tx, filters)
+    return task_rows.fetch(tx, taken)
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def renew(tx: Transaction, task: int, epoch: int, *, lease: timedelta) -> Task:
+    """Hold a task for another lease from now on. Raises `NotFound`, `Conflict` if it was lost."""
+    task_rows.lock(tx, [task])
+    require_held(tx, task, epoch)
+    tx.execute(RENEW, {"task": task, "lease": lease})
+    return task_rows.fetch(tx, [task])[0]
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def release(tx: Transaction, task: int, epoch: int, *, comment: str | None = None) -> Task:
+    """Give a task back: it is to do again, and no longer the actor's.
+
+    Raises `NotFound`, `Conflict` if the claim was lost.
+    """
+    task_rows.lock(tx, [task])
+    require_held(tx, task, epoch)
+    tx.execute(UNASSIGN, {"task": task})
+    if comment is not None:
+        comments.write(tx, [task], comment)
+    return tasks.set_status(tx, [task], "todo")[0]
+
+
+@transaction(isolation=Isolation.READ_COMMITTED)
+def complete(tx: Transaction, task: int, epoch: int, *, nowait: bool = False) -> Task:
+    """Complete a task that the actor holds. Raises `NotFound`, `Conflict` if it was lost."""
+    task_rows.lock(tx, [task], nowait=nowait)
+    require_held(tx, task, epoch)
+    return tasks.set_status(tx, [task], "completed")[0]
+
+
+def require_held(tx: Transaction, task: int, epoch: int) -> None:
+    """Raise `Conflict` unless the actor holds a task, which is locked, at this epoch."""
+    found = tx.row(HOLDER, {"task": task}, _holder)
+    holder, current, expires_at, expired = found or (None, None, None, None)
+    facts = {
+        "task": task,
+        "expected": epoch,
+        "epoch": current,
+        "by": holder,
+        "expires_at": expires_at,
+    }
+    hint = "Take it anew, or another one: concord task claim"
+    if holder is None:
+        raise Conflict(f"task {task} is not claimed any more", hint=hint, **facts)
+    if (holder.lower(), current) != (tx.actor.lower(), epoch):
+        raise Conflict(
+            f"task {task} is claimed by {holder} at epoch {current}, not by you at {epoch}",
+            hint=hint,
+            **facts,
+        )
+    if expired:
+        raise Conflict(f"your lease of task {task} ran out at {expires_at}", hint=hint, **facts)
+
+
+def _pick(
+    tx: Transaction, filters: Filters, count: int, full: Sequence[int]
+) -> tuple[tuple[int, str, int | None, int | None], ...]:
+    conditions, params = listing.conditions_of(tx.actor, filters)
+    if not filters.assignees and filters.assigned is None:
+        conditions.append(sql.SQL(MINE))
+    query = PICK.format(conditions=sql.SQL("\n    AND ").join(conditions))
+    params |= {"count": count, "full": list(full), "me": tx.actor_id}
+    return tx.rows(query, params, lambda *columns: columns)
+
+
+def _within_limits(
+    tx: Transaction,
+    picked: Sequence[tuple[int, str, int | None, int | None]],
+    full: list[int],
+) -> list[int]:
+    """Return those that the limits of their projects allow; add what turns out to be full."""
+    allowed: list[int] = []
+    rooms: dict[int, int] = {}
+    # In the order in which everybody passes the gates; a task comes before its project's gate, as
+    # in every command that starts one.
+    limited = {
+        project
+        for _, status, project, limit in picked
+        if project is not None and limit is not None and status == "todo"
+    }
+    for project in sorted(limited):
+        tx.execute(ENTER_LIMIT, {"project": project})
+        rooms[project] = tx.scalar(ROOM, {"project": project})
+    for task, status, project, _ in picked:
+        if status == "todo" and project in rooms:
+            if rooms[project] <= 0:
+                full.append(project)
+                continue
+            rooms[project] -= 1
+        allowed.append(task)
+    return allowed
+
+
+def _holder(
+    by: str | None, epoch: int, expires_at: datetime | None, expired: bool | None
+) -> tuple[str | None, int, datetime | None, bool | None]:
+    return by, epoch, expires_at, expired
