@@ -130,6 +130,7 @@ class Ground:
             racer,
             self.racers[racer],
             self.field.project,
+            self.field.key,
             self.field.tasks,
             1,
             self.value,

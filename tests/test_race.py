@@ -235,7 +235,6 @@ def test_a_control_that_loses_nothing_says_what_to_raise(
     ("arguments", "told"),
     [
         ("--scenario limit --strategy repeatable-read", "makes no sense for limit: the limit is a"),
-        ("--scenario claim --strategy product", "Concord has no command that claims yet"),
         ("--scenario counter --strategy skip-locked", "skipping it would not change it"),
         ("--ops 5 --duration 1", "--ops and --duration exclude each other"),
         ("--strategy serializable --isolation read-committed", "its guard is SERIALIZABLE"),

@@ -142,7 +142,7 @@ def test_a_race_is_about_as_many_tasks_as_it_needs(
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_each_strategy_is_either_there_or_refused(scenario: str) -> None:
-    told = {"worker": 0, "racer": "racer1", "racer_id": 7, "project": 1, "limit": 1}
+    told = {"worker": 0, "racer": "racer1", "racer_id": 7, "project": 1, "key": "R", "limit": 1}
     made = workload(scenario, SimpleNamespace(**told, tasks=(3, 4), value=Value()))
     there = {*made.strategies, *(["product"] if made.product else [])}
     assert there == {name for name in STRATEGIES if (scenario, name) not in REFUSED}

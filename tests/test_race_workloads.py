@@ -67,7 +67,7 @@ def test_without_a_guard_one_hot_task_always_loses(here: Here, seed: int) -> Non
     assert [event["value"] for event in states] == [0, 80 - one["lost"]]
 
 
-@pytest.mark.parametrize("strategy", ["skip-locked", "atomic"])
+@pytest.mark.parametrize("strategy", ["skip-locked", "atomic", "product"])
 def test_many_workers_empty_a_queue_and_each_task_goes_to_one(here: Here, strategy: str) -> None:
     _, guarded = raced(
         here, "--scenario", "claim", "--strategy", strategy, "--workers", "16", "--tasks", "80"
@@ -101,9 +101,10 @@ def test_points_are_moved_and_none_is_made_or_lost(here: Here) -> None:
     assert ordered == {True, False}, "in both orders"
 
 
-def test_a_limit_holds_at_every_moment(here: Here) -> None:
+@pytest.mark.parametrize("strategy", ["for-update", "product"])
+def test_a_limit_holds_at_every_moment(here: Here, strategy: str) -> None:
     results = raced(
-        here, "--scenario", "limit", "--strategy", "for-update", "--workers", "7", "--ops", "5"
+        here, "--scenario", "limit", "--strategy", strategy, "--workers", "7", "--ops", "5"
     )
     log = lines(here.home / "race.jsonl")
     for number, one in enumerate(results, start=1):

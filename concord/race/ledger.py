@@ -131,9 +131,10 @@ SELECT set_config('search_path', %(schema)s, true)
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What is raced over, as the database has it outside the race: ids."""
+    """What is raced over, as the database has it outside the race: ids, and the project's key."""
 
     project: int
+    key: str
     tasks: tuple[int, ...]
 
 
@@ -158,17 +159,19 @@ def prepare(connection: Connection, workers: int, *, as_list: bool) -> None:
 def seed(
     connection: Connection, number: int, name: str, *, count: int, value: str, limit: int | None
 ) -> Field:
-    """Create a project of `count` tasks for a race, and clear the ledger for it."""
+    """Create a project of `count` tasks for a race, and clear the ledger for it.
+
+    With `limit` the database itself keeps so many in progress, as for Concord's own commands.
+    """
     connection.execute(CLEAR)
-    project = connection.execute(
-        ADD_PROJECT, {"key": f"RACE{number}", "name": name, "limit": limit}
-    ).fetchone()
+    key = f"RACE{number}"
+    project = connection.execute(ADD_PROJECT, {"key": key, "name": name, "limit": limit}).fetchone()
     assert project is not None
     tasks = connection.execute(
         ADD_TASKS, {"project": project[0], "value": value, "count": count}
     ).fetchall()
     connection.execute(ANALYZE)
-    return Field(project[0], tuple(sorted(task for (task,) in tasks)))
+    return Field(project[0], key, tuple(sorted(task for (task,) in tasks)))
 
 
 def rows(connection: Connection) -> Iterator[dict[str, Any]]:

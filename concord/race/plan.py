@@ -58,8 +58,6 @@ REFUSED: Final = {
     ("limit", "skip-locked"): f"{_ACROSS_ROWS} locking only the task that is started leaves open",
     ("limit", "repeatable-read"): f"{_ACROSS_ROWS} a snapshot does not keep: two counts of the same"
     " snapshot both pass (see: concord demo step write-skew --isolation 'repeatable read')",
-    ("claim", "product"): "Concord has no command that claims yet",
-    ("limit", "product"): "Concord has no command that keeps a limit yet",
 }
 """(scenario, strategy) → why it is not raced."""
 

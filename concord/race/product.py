@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from concord.database import Database, Operation, Record
-from concord.errors import CommitUnknown, ConcordError, Conflict, Contention, DatabaseUnavailable
+from concord.errors import (
+    CommitUnknown,
+    ConcordError,
+    Conflict,
+    Contention,
+    DatabaseUnavailable,
+    Refused,
+)
 from concord.race import ledger
 from concord.race.attempts import Attempt, Entered
 from concord.race.effects import Again, Op, Touch
@@ -63,7 +70,7 @@ class Product:
     ) -> tuple[Touch, ...]:
         """Run the raced operation; in its transaction, enter what it did into the ledger.
 
-        Raises `Again` for a stale version, and `ConcordError`.
+        Raises `Again` for a stale version or a limit that is reached, and `ConcordError`.
         """
 
         def body(tx: Transaction) -> tuple[Touch, ...]:
@@ -78,6 +85,8 @@ class Product:
             return self.database.run(Operation(body, operation.isolation, operation.read_only))
         except Conflict as error:
             raise Again("the version is stale") from error
+        except Refused as error:
+            raise Again("the limit is reached") from error
         finally:
             self._op = None
 

@@ -78,7 +78,8 @@ class Stage:
                     f"{race.scenario} {race.strategy}",
                     count=task_count(race.scenario, options),
                     value=value.initial,
-                    limit=limit,
+                    # Other guards are to show what they keep by themselves.
+                    limit=limit if race.strategy == "product" else None,
                 )
                 racers = ledger.racers(connection)
                 before = _state(connection, race.scenario, field, racers, value)
@@ -138,6 +139,7 @@ class Stage:
                 racer=(racer := f"racer{index + 1}"),
                 racer_id=racers[racer],
                 project=field.project,
+                key=field.key,
                 tasks=field.tasks,
                 limit=limit,
                 value=Value(options.as_list),

@@ -76,6 +76,7 @@ class Job:
     racer: str
     racer_id: int
     project: int
+    key: str
     tasks: tuple[int, ...]
     limit: int | None
     value: Value

@@ -60,6 +60,7 @@ class Setting(Protocol):
     racer: str
     racer_id: int
     project: int
+    key: str
     tasks: tuple[int, ...]
     limit: int | None
     value: Value

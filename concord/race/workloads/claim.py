@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, LiteralString
 
 from concord.race.effects import Again, Exhausted, Op, Touch
@@ -13,10 +15,14 @@ from concord.race.workloads import (
     Strategy,
     Workload,
 )
+from concord.sql import claims, listing
+from concord.sql.listing import Filters
 
 if TYPE_CHECKING:
     import random
 
+    from concord.models import Task
+    from concord.race.product import Product
     from concord.race.session import Transaction
 
 NEXT: LiteralString = """
@@ -68,6 +74,13 @@ SELECT EXISTS (SELECT FROM tasks WHERE project_id = %(project)s AND status = 'to
 
 PART = "status"
 
+LEASE = timedelta(hours=1)
+"""Longer than any race: that leases run out is not the question here."""
+
+
+class _NothingReadyError(Exception):
+    """A claim found nothing."""
+
 
 class Scenario(Workload):
     """Claiming as one worker does it."""
@@ -75,6 +88,8 @@ class Scenario(Workload):
     def __init__(self, setting: Setting) -> None:
         self._project = setting.project
         self._user = setting.racer_id
+        self._filters = Filters(projects=(setting.key,))
+        self.product = self._concord
         self.strategies = {
             "none": self._find_take(NEXT),
             "atomic": self._claim(CLAIM),
@@ -90,6 +105,22 @@ class Scenario(Workload):
     def choose(self, random: random.Random) -> tuple[int, ...]:
         """Return no task: which one it becomes is the question."""
         return ()
+
+    def _concord(self, concord: Product, op: Op) -> tuple[Touch, ...]:
+        """`task claim --project KEY`."""
+
+        def done(claimed: tuple[Task, ...]) -> tuple[Touch, ...]:
+            if not claimed:
+                raise _NothingReadyError
+            return (Touch(claimed[0].id, PART, 0, 1),)
+
+        try:
+            return concord.race(op, claims.claim, done, self._filters, lease=LEASE)
+        except _NothingReadyError:
+            to_do = replace(self._filters, statuses=("todo",))
+            if concord.look(listing.page, to_do, limit=1).items:
+                raise Again("all that is left is held by others") from None
+            raise Exhausted from None
 
     def _find_take(self, find: LiteralString, *, versioned: bool = False) -> Strategy:
         take = TAKE_VERSION if versioned else TAKE

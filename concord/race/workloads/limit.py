@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, LiteralString
 
 from concord.race.effects import Again, Op, Touch
 from concord.race.workloads import ADVISORY, Setting, Strategy, Workload
+from concord.sql import tasks
 
 if TYPE_CHECKING:
     import random
 
+    from concord.models import Task
+    from concord.race.product import Product
     from concord.race.session import Transaction
 
 # FOR NO KEY UPDATE excludes others who take it, and not those who insert tasks of the project,
@@ -55,6 +58,7 @@ class Scenario(Workload):
         self._limit = setting.limit or 1
         self._tasks = (setting.tasks[setting.worker],)
         self._started = False
+        self.product = self._concord
         self.strategies = {
             "none": self._toggle(),
             "for-update": self._toggle(LOCK_PROJECT),
@@ -75,6 +79,16 @@ class Scenario(Workload):
     def settle(self, touches: tuple[Touch, ...]) -> None:
         """Remember what an acknowledged operation left behind."""
         self._started = touches[0].after == 1
+
+    def _concord(self, concord: Product, op: Op) -> tuple[Touch, ...]:
+        """`task start`, or `task done`; here the project has its limit, which keeps itself."""
+        (task,) = op.tasks
+        before, status = (1, "completed") if self._started else (0, "in_progress")
+
+        def done(changed: tuple[Task, ...]) -> tuple[Touch, ...]:
+            return (Touch(task, PART, before, int(changed[0].status == "in_progress")),)
+
+        return concord.race(op, tasks.set_status, done, [task], status)
 
     def _toggle(self, guard: LiteralString | None = None) -> Strategy:
         def body(tx: Transaction, op: Op) -> tuple[Touch, ...]:
