@@ -130,6 +130,14 @@ CONSTRAINTS: dict[str, _Meaning] = {
         "the user still holds tasks",
         "Wait for them, or release them: concord task release ID --epoch N",
     ),
+    "claims_epoch_positive": _Meaning(
+        Usage, "an epoch counts from 1", "See: concord task show ID"
+    ),
+    "claims_held": _Meaning(
+        Usage,
+        "a claim has a holder, a beginning and an end, or none of them",
+        "Take one with: concord task claim",
+    ),
     "comments_task_id_fkey": _Meaning(NotFound, "the task is gone", "Somebody purged it just now."),
     "comments_author_id_fkey": _Meaning(
         Refused, "the user has written comments, which keep their author", "Leave the user be."
@@ -147,7 +155,7 @@ CONSTRAINTS: dict[str, _Meaning] = {
         "It has 1 to 64 characters without spaces or commas, and does not start with a dash.",
     ),
     "views_owner_id_name_key": _Meaning(
-        Conflict, "you have a view of that name", "See: concord view list"
+        Conflict, "you have a view of that name", "Replace it: concord view save NAME --replace"
     ),
     "tags_name_key": _Meaning(
         Conflict, "a tag of that name exists already", "See: concord tag list"

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 TASK_KEYS = [
     "id", "uid", "project", "title", "description", "status", "priority", "due", "tags",
     "assignees", "owner", "external_ref", "parent", "version", "created_at", "updated_at",
-    "completed_at", "deleted_at",
+    "completed_at", "deleted_at", "started_at", "canceled_at", "auto_close", "recurrence",
+    "previous", "blocked_by", "blocks", "children", "claim",
 ]  # fmt: skip
 
 COMMANDS: dict[str, str] = {
@@ -60,12 +61,23 @@ COMMANDS: dict[str, str] = {
     "tag list": "name",
     "tag rename new newer": "name",
     "tag delete newer --yes": "name",
+    "view save mine --status todo": "options",
+    "view list": "command",
+    "view show mine": "name",
+    "task list --view mine": "id",
+    "view delete mine": "name",
+    "alias mine history": "command",
+    "alias mine": "name",
+    "alias": "name",
+    "alias mine --delete": "command",
     "user add bo": "username",
     "user list": "username",
     "user show bo": "username",
     "user edit bo --email bo@example.org": "email",
     "user delete bo --yes": "username",
     "history": "id",
+    "undo --dry-run": "entity",
+    "undo": "entity",
     "import jsonl -": "created",
     "import beads - --project API": "created",
     "import spec-kit - --project API": "created",
@@ -95,8 +107,9 @@ def test_a_task_has_the_keys_it_always_had(here: Here) -> None:
     assert list(task) == TASK_KEYS == [field.name for field in fields(Task)]
     assert {name for name, value in task.items() if value is None} == {
         "project", "description", "due", "external_ref", "parent", "completed_at", "deleted_at",
+        "started_at", "canceled_at", "recurrence", "previous", "claim",
     }  # fmt: skip
-    assert task["tags"] == task["assignees"] == []
+    assert task["tags"] == task["assignees"] == task["blocked_by"] == task["blocks"] == []
     assert task["created_at"].endswith("Z")
 
 
@@ -159,7 +172,7 @@ def test_nothing_is_truncated_in_a_pipe(here: Here) -> None:
     card = here("task", "show", "4").out
     assert f"title\t{title}\n" in card
     assert "description\ta\\tb\\r\\nc\\\\d\n" in card
-    assert card.count("\n") == len(TASK_KEYS)
+    assert card.count("\n") == len([*TASK_KEYS, "comments"])
 
 
 @pytest.mark.parametrize("form", ["", "--json", "--jsonl", "--csv", "--quiet"])

@@ -20,8 +20,12 @@ WHERE connamespace = 'public'::regnamespace AND contype IN ('c', 'u', 'f')
 UNION
 SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
 WHERE relnamespace = 'public'::regnamespace AND indisunique AND NOT indisprimary
+UNION
+SELECT (regexp_matches(prosrc, 'CONSTRAINT = '([a-z_]+)''', 'g'))[1] FROM pg_proc
+WHERE pronamespace = 'public'::regnamespace
 """
-"""CHECK, UNIQUE and FOREIGN KEY constraints, and unique indexes that no constraint has made."""
+"""CHECK, UNIQUE and FOREIGN KEY constraints, unique indexes that no constraint has made, and the
+rules that triggers keep."""
 
 WORLD: LiteralString = """
 INSERT INTO users (id, username, email) VALUES (10, 'bo', 'bo@example.org');
@@ -30,6 +34,17 @@ INSERT INTO tags (id, name) VALUES (30, 'bug');
 INSERT INTO tasks (id, uid, title, owner_id, project_id, external_ref)
 VALUES (40, '00000000-0000-0000-0000-000000000040', 'Parent', 10, 20, 'T1');
 INSERT INTO tasks (id, title, owner_id, parent_id) VALUES (41, 'Child', 10, 40);
+INSERT INTO tasks (id, title, owner_id, previous_id) VALUES (42, 'Again', 10, 41);
+INSERT INTO users (id, username) VALUES (11, 'cy'), (12, 'di');
+INSERT INTO claims (task_id, user_id, claimed_at, expires_at) VALUES (40, 11, now(), now());
+INSERT INTO comments (task_id, author_id, body, external_ref) VALUES (40, 12, 'Yes.', 'c1');
+INSERT INTO views (owner_id, name, options) VALUES (10, 'mine', '{}');
+INSERT INTO projects (id, key, name, owner_id, wip_limit) VALUES (21, 'WEB', 'WEB', 10, 1);
+INSERT INTO tasks (id, title, owner_id, project_id, status)
+VALUES (50, 'Now', 10, 21, 'in_progress');
+INSERT INTO projects (id, key, name, owner_id) VALUES (22, 'OPS', 'OPS', 10);
+INSERT INTO tasks (title, owner_id, project_id, status)
+SELECT 'Now', 10, 22, 'in_progress' FROM generate_series(1, 2);
 """
 
 VIOLATIONS: dict[str, tuple[str, LiteralString]] = {
@@ -69,6 +84,63 @@ VIOLATIONS: dict[str, tuple[str, LiteralString]] = {
     "tasks_due_check": (
         "usage",
         "INSERT INTO tasks (title, owner_id, due) VALUES ('x', 10, 'infinity')",
+    ),
+    "tasks_canceled_at_check": (
+        "usage",
+        "INSERT INTO tasks (title, owner_id, canceled_at) VALUES ('x', 10, now())",
+    ),
+    "tasks_recurrence_check": (
+        "usage",
+        "UPDATE tasks SET recurrence = 'sometimes', recurrence_zone = 'UTC'",
+    ),
+    "tasks_recurrence_zone_check": ("usage", "UPDATE tasks SET recurrence = 'every 2w'"),
+    "tasks_previous_id_fkey": ("not_found", "UPDATE tasks SET previous_id = 99 WHERE id = 41"),
+    "tasks_previous_id_key": (
+        "conflict",
+        "INSERT INTO tasks (title, owner_id, previous_id) VALUES ('x', 10, 41)",
+    ),
+    "tasks_wip_limit": (
+        "refused",
+        (
+            "INSERT INTO tasks (title, owner_id, project_id, status)"
+            " VALUES ('x', 10, 21, 'in_progress')"
+        ),
+    ),
+    "projects_wip_limit_exceeded": ("refused", "UPDATE projects SET wip_limit = 1 WHERE id = 22"),
+    "links_not_itself": ("refused", "INSERT INTO links (blocked_id, blocker_id) VALUES (40, 40)"),
+    "links_blocked_id_fkey": (
+        "not_found",
+        "INSERT INTO links (blocked_id, blocker_id) VALUES (99, 40)",
+    ),
+    "links_blocker_id_fkey": (
+        "not_found",
+        "INSERT INTO links (blocked_id, blocker_id) VALUES (40, 99)",
+    ),
+    "claims_task_id_fkey": ("not_found", "INSERT INTO claims (task_id) VALUES (99)"),
+    "claims_user_id_fkey": ("refused", "DELETE FROM users WHERE id = 11"),
+    "claims_epoch_positive": ("usage", "UPDATE claims SET epoch = 0"),
+    "claims_held": ("usage", "UPDATE claims SET expires_at = NULL"),
+    "comments_task_id_fkey": (
+        "not_found",
+        "INSERT INTO comments (task_id, author_id, body) VALUES (99, 10, 'x')",
+    ),
+    "comments_author_id_fkey": ("refused", "DELETE FROM users WHERE id = 12"),
+    "comments_body_check": ("usage", "UPDATE comments SET body = ' '"),
+    "comments_task_id_external_ref_key": (
+        "conflict",
+        (
+            "INSERT INTO comments (task_id, author_id, body, external_ref)"
+            " VALUES (40, 10, 'No.', 'c1')"
+        ),
+    ),
+    "views_owner_id_fkey": (
+        "not_found",
+        "INSERT INTO views (owner_id, name, options) VALUES (99, 'x', '{}')",
+    ),
+    "views_name_check": ("usage", "UPDATE views SET name = '-x'"),
+    "views_owner_id_name_key": (
+        "conflict",
+        "INSERT INTO views (owner_id, name, options) VALUES (10, 'Mine', '{}')",
     ),
     "tags_name_key": ("conflict", "INSERT INTO tags (name) VALUES ('Bug')"),
     "tags_name_check": ("usage", "INSERT INTO tags (name) VALUES ('12')"),
@@ -127,6 +199,11 @@ def world(server: Server, template: str) -> Iterator[Database]:
             yield made
 
 
+@transaction(isolation=Isolation.SERIALIZABLE)
+def execute_serializable(tx: Transaction, statement: LiteralString) -> None:
+    tx.execute(statement)
+
+
 @transaction(isolation=Isolation.READ_COMMITTED)
 def execute(tx: Transaction, statement: LiteralString, *parameters: str) -> None:
     tx.execute(statement, parameters or None)
@@ -135,7 +212,7 @@ def execute(tx: Transaction, statement: LiteralString, *parameters: str) -> None
 def test_every_rule_of_the_schema_has_a_meaning_and_nothing_else_has(world: Database) -> None:
     rules = {name for (name,) in world.connection().execute(RULES).fetchall()}
     assert set(CONSTRAINTS) == rules
-    assert set(VIOLATIONS) == rules
+    assert {*VIOLATIONS, "projects_wip_limit_isolation"} == rules
 
 
 @pytest.mark.parametrize("name", VIOLATIONS)
@@ -145,8 +222,23 @@ def test_a_broken_rule_is_told_in_domain_terms(world: Database, name: str) -> No
         world.run(execute, statement)
     assert raised.value.slug == slug
     assert raised.value.details["constraint"] == name
-    assert raised.value.message == CONSTRAINTS[name].message
+    assert raised.value.message.startswith(CONSTRAINTS[name].message)
     assert raised.value.hint
+
+
+def test_a_limit_is_not_set_by_an_older_snapshot(world: Database) -> None:
+    # It would count what was in progress before.
+    meaning = CONSTRAINTS["projects_wip_limit_isolation"]
+    with pytest.raises(meaning.error, match=meaning.message):
+        world.run(execute_serializable, "UPDATE projects SET wip_limit = 9 WHERE id = 22")
+
+
+def test_a_limit_tells_what_is_in_progress(world: Database) -> None:
+    with pytest.raises(CONSTRAINTS["tasks_wip_limit"].error) as raised:
+        world.run(execute, VIOLATIONS["tasks_wip_limit"][1])
+    assert raised.value.message == (
+        "the work-in-progress limit is reached: project WEB may have 1 in progress; in progress: 50"
+    )
 
 
 def test_a_duplicate_shows_the_key_that_is_taken(world: Database) -> None:

@@ -15,6 +15,7 @@ from workers import psql
 from concord import embedded
 from concord.cli import doctor as module
 from concord.cli import run
+from concord.database import SCHEMA_HEAD
 from concord.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def test_all_is_well(here: Here) -> None:
     assert [check["check"] for check in told["checks"]] == CHECKS
     assert all(list(check) == ["check", "ok", "value", "hint"] for check in told["checks"])
     values = {check["check"]: check["value"] for check in told["checks"]}
-    assert values["schema"] == "0001 (this Concord: 0001)"
+    assert values["schema"] == f"{SCHEMA_HEAD} (this Concord: {SCHEMA_HEAD})"
     assert values["accepts writes"] == "yes"
     assert values["server version"][0].isdigit()
     assert values["database"].startswith("test_")
@@ -116,7 +117,7 @@ def test_a_bad_setting_is_a_usage_error(here: Here, monkeypatch: pytest.MonkeyPa
 def test_no_schema(here: Here, empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONCORD_DATABASE_URL", empty_url)
     check = bad(here("doctor", "--json"))
-    assert (check["check"], check["value"]) == ("schema", "none (this Concord: 0001)")
+    assert (check["check"], check["value"]) == ("schema", f"none (this Concord: {SCHEMA_HEAD})")
     assert check["hint"] == "Run: concord init"
     here.ok("init")
     assert here.ok("doctor")["healthy"]
@@ -125,7 +126,7 @@ def test_no_schema(here: Here, empty_url: str, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("revision", ["0000", "9999"])
 def test_another_schema(here: Here, url: str, revision: str) -> None:
     psql(url, "UPDATE alembic_version SET version_num = %s", revision)
-    assert bad(here("doctor", "--json"))["value"] == f"{revision} (this Concord: 0001)"
+    assert bad(here("doctor", "--json"))["value"] == f"{revision} (this Concord: {SCHEMA_HEAD})"
 
 
 def test_a_schema_that_is_not_for_us(here: Here, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,4 +197,4 @@ def test_the_embedded_server_is_brought_up_to_date(
     assert told["checks"][0]["check"] == "server (embedded)"
     assert told["healthy"]
     psql(empty_url, "UPDATE alembic_version SET version_num = '9999'")
-    assert bad(here("doctor", "--json"))["value"] == "9999 (this Concord: 0001)"
+    assert bad(here("doctor", "--json"))["value"] == f"9999 (this Concord: {SCHEMA_HEAD})"

@@ -86,6 +86,7 @@ def test_what_is_changed_is_written_and_nothing_else(here: Here, editor: Editor)
         " -e 's/^due: .*/due: none/' -e 's/^owner: .*/owner: bo/' -e 's/^second/third/' \"$1\""
     )
     before = task(here)
+    del before["comments"]
     edited = here.ok("task", "edit", "1")
     assert edited == before | {
         "title": 'Two: "more"',
@@ -253,7 +254,7 @@ def test_an_editor_that_is_none(here: Here, monkeypatch: pytest.MonkeyPatch, com
 
 def test_no_editor_and_nobody_at_the_terminal(here: Here) -> None:
     told = here.refused("task", "edit", "1", code=2)
-    assert "no field is named, and there is no editor" in told
+    assert "nothing is given on the command line, and there is no editor" in told
     assert kept(here.home) == []
 
 

@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from workers import psql
 
+from concord.database import SCHEMA_HEAD
 from concord.errors import EXIT_CODES, ExitCode
 
 if TYPE_CHECKING:
@@ -119,17 +120,19 @@ def test_7_not_initialised(tmp_path: Path, empty_url: str) -> None:
     result = concord("task", "list", "--json")
     assert (result.code, result.out, result.error["code"]) == (7, "", "database")
     assert result.error["hint"] == "Run: concord init"
-    assert result.error["details"] == {"found": None, "expected": "0001"}
-    assert concord.ok("init") == {"before": None, "schema": "0001", "user": "ana"}
+    assert result.error["details"] == {"found": None, "expected": SCHEMA_HEAD}
+    assert concord.ok("init") == {"before": None, "schema": SCHEMA_HEAD, "user": "ana"}
     assert concord.ok("task", "list") == []
-    assert concord.ok("init")["before"] == "0001"
+    assert concord.ok("init")["before"] == SCHEMA_HEAD
 
 
 def test_7_another_schema(concord: CommandLine, url: str) -> None:
     psql(url, "UPDATE alembic_version SET version_num = '0000'")
     result = concord("task", "list", "--json")
     assert (result.code, result.out) == (7, "")
-    assert result.error["message"] == "the database has schema 0000, this Concord needs 0001"
+    assert (
+        result.error["message"] == f"the database has schema 0000, this Concord needs {SCHEMA_HEAD}"
+    )
     psql(url, "UPDATE alembic_version SET version_num = '9999'")
     result = concord("init", "--json")
     assert (result.code, result.out) == (7, "")

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from itertools import product
 from pathlib import Path
@@ -17,12 +17,28 @@ from typing import TYPE_CHECKING, Any, LiteralString, cast
 import pytest
 from conftest import Server, open_directory, settings_for
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 import concord.sql
 from concord import database as runner
 from concord import migrate
 from concord.database import Database
-from concord.sql import assignments, history, imports, listing, projects, tags, tasks, users
+from concord.sql import (
+    assignments,
+    claims,
+    comments,
+    history,
+    imports,
+    links,
+    listing,
+    projects,
+    readiness,
+    tags,
+    tasks,
+    undo,
+    users,
+    views,
+)
 from concord.sql.listing import Filters
 from concord.vocabulary import PRIORITIES, STATUSES
 
@@ -42,6 +58,7 @@ FRAGMENTS = {
     "CONDITIONS",
     "TRASH",
     "APPEND",
+    "MINE",
     # One round trip begins and prepares a transaction; it is known by its BEGIN.
     "_BEGIN",
     "_SETTLE",
@@ -53,33 +70,64 @@ FRAGMENTS = {
 TEMPLATES = {"list_tasks", "list_history", "update_tasks", "update_task_version"} | {
     "update_user",
     "update_project",
+    "pick_ready",
+    "consider_next",
+    "lock_things",
+    "read_things",
+    "insert_things",
+    "update_things",
+    "delete_things",
 }
 """Statements that are composed from parts, and run below in every variant."""
 
 GIVEN: dict[str, Any] = {
+    "actor": "ana",
+    "options": ["--trash"],
+    "others": [1],
+    "replace": True,
     "actor_id": 1,
     "append": "x",
     "archived": True,
     "assigned_by": 1,
+    "author_id": 1,
+    "auto_close": True,
+    "blocked": [1],
+    "blockers": [3],
+    "body": "Yes.",
+    "change": 1,
+    "comments": [1],
     "description": None,
     "due": NOW,
     "email": None,
+    "entity": "task",
     "format": "csv",
+    "found": [1],
+    "gap": timedelta(minutes=5),
     "id": 99,
     "ids": [1, 2],
     "key": "EMPTY",
+    "lease": timedelta(minutes=15),
+    "me": 1,
     "name": "ana",
     "names": ["ana", "Bug", "new"],
     "new": "newer",
     "owner_id": 1,
+    "parent": 1,
+    "project": 1,
+    "recurrence": "every 2w",
+    "recurrence_zone": "UTC",
     "prefix": "a%",
+    "rows": Jsonb([{"id": 1, "fields": {"title": "y"}}]),
     "sent": NOW,
+    "since": 1,
     "priority": "none",
     "project_id": 1,
     "status": "todo",
     "tags": [1],
+    "task": 1,
     "tasks": [1],
     "title": "x",
+    "undone": [1],
     "username": "newcomer",
     "users": [1],
     "version": 0,
@@ -90,6 +138,7 @@ GIVEN: dict[str, Any] = {
 EXCEPT: dict[str, dict[str, Any]] = {
     "insert_project": {"key": "NEW"},
     "add_tag": {"name": "new"},
+    "tree_roots": {"project": "API"},
 }
 """Statement → parameters that differ for it."""
 
@@ -99,8 +148,9 @@ IMPORTS = (imports.STAGE, imports.PLAN)
 
 def sql_of(module: ModuleType) -> Iterator[tuple[str, str]]:
     """Yield (constant, SQL) for all SQL in the constants of a module."""
+    annotations = module.__annotations__
     for name, value in vars(module).items():
-        declared = str(module.__annotations__.get(name, ""))
+        declared = str(annotations.get(name, ""))
         if not (isinstance(value, sql.SQL) or re.search(r"LiteralString|sql\.SQL", declared)):
             continue
         for text in cast("dict[Any, Any]", value).values() if isinstance(value, dict) else [value]:
@@ -108,8 +158,8 @@ def sql_of(module: ModuleType) -> Iterator[tuple[str, str]]:
 
 
 MODULES = [runner] + [
-    import_module(f"concord.sql.{module.name}")
-    for module in pkgutil.iter_modules(concord.sql.__path__)
+    import_module(module.name)
+    for module in pkgutil.walk_packages(concord.sql.__path__, "concord.sql.")
 ]
 CONSTANTS = [(module, name, text.strip()) for module in MODULES for name, text in sql_of(module)]
 STATEMENTS = [(module, text) for module, name, text in CONSTANTS if name not in FRAGMENTS]
@@ -179,6 +229,8 @@ def run(connection: Connection, module: ModuleType, statement: LiteralString) ->
             if earlier.strip() == statement:
                 break
             run(connection, runner, earlier)
+    if statement == undo.FORGET.strip():
+        connection.execute(undo.TRY)
     # Without parameters the driver leaves `%` alone.
     given = GIVEN | EXCEPT.get(name_of(statement), {}) if "%(" in statement else None
     text = sql.SQL(statement)
@@ -242,6 +294,9 @@ def filters() -> Iterator[Filters]:
     yield from (Filters(priorities=PRIORITIES[:count]) for count in (1, 2))
     yield from (Filters(due_before=NOW), Filters(due_after=NOW), Filters(titles=["a", "b"]))
     yield from (Filters(assigned=True), Filters(assigned=False))
+    yield from (Filters(parents=[1, 2]), Filters(ready=True), Filters(blocked=True))
+    yield Filters(excluded=[1, 2])
+    yield Filters(projects=["API", "WEB"])
 
 
 def test_the_variants_of_a_list_hold_every_condition() -> None:
@@ -251,6 +306,16 @@ def test_the_variants_of_a_list_hold_every_condition() -> None:
         for name in listing.compose("ana", variant, sort="id", after=None)[1]
     }
     assert set(listing.CONDITIONS) <= used
+
+
+def test_every_claim_runs_and_is_explained(anywhere: Database) -> None:
+    for variant in filters():
+        if variant.trash is False:
+            anywhere.run(readiness.explain, variant)
+            taken = anywhere.run(claims.claim, variant, lease=timedelta(hours=1), count=2)
+            for task in taken:
+                assert task.claim is not None
+                anywhere.run(claims.release, task.id, task.claim.epoch)
 
 
 @pytest.mark.parametrize("sort", [sign + name for name in listing.SORTS for sign in ("", "-")])
@@ -276,6 +341,8 @@ def test_every_edit_runs(anywhere: Database) -> None:
         "priority": "low",
         "due": None,
         "owner": "ana",
+        "parent": 3,
+        "auto_close": True,
     }
     for some in [*({name: value} for name, value in values.items()), values]:
         (edited,) = anywhere.run(tasks.edit, [1], some)
@@ -287,6 +354,30 @@ def test_every_edit_runs(anywhere: Database) -> None:
         anywhere.run(users.edit, "ana", some)
     for some in ({"name": "y"}, {"description": "y"}, {"owner": "me"}, {"key": "EMPTY"}):
         anywhere.run(projects.edit, "EMPTY", some)
+
+
+def test_every_kind_of_thing_is_put_back(anywhere: Database) -> None:
+    done: list[tuple[Any, ...]] = [
+        (users.add, "cy"),
+        (users.edit, "cy", {"email": "cy@example.org"}),
+        (users.delete, "cy"),
+        (projects.edit, "EMPTY", {"description": "y", "wip_limit": 2}),
+        (projects.delete, "EMPTY"),
+        (tags.add, "old"),
+        (tags.rename, "old", "older"),
+        (tags.delete, "older"),
+        (comments.add, [1], "Yes."),
+        (views.save, "mine", ["--trash"]),
+        (tasks.edit, [1], {"title": "y", "recurrence": "every 2w", "recurrence_zone": "UTC"}),
+        (links.block, [1], [3]),
+        (tags.untag, [1], ["bug"]),
+        (assignments.unassign, [1], []),
+    ]
+    for operation, *given in done:
+        anywhere.run(operation, *given)
+        undone, redone = anywhere.run(undo.run), anywhere.run(undo.run)
+        assert [(row.old, row.new) for row in redone] == [(row.new, row.old) for row in undone]
+    assert len(anywhere.run(undo.run, last=3 * len(done))) >= 3 * len(done)
 
 
 def test_the_journey_of_a_task_runs(anywhere: Database) -> None:

@@ -38,6 +38,14 @@ RETURNING task_id
 """
 
 
+@transaction(isolation=Isolation.READ_COMMITTED, read_only=True)
+def show(tx: Transaction, ids: Sequence[int]) -> tuple[TaskInFull, ...]:
+    """Return tasks by id, with all that was said about them. Raises `NotFound`."""
+    found = task_rows.fetch(tx, ids)
+    task_rows.require(tx, ids, [task.id for task in found])
+    return in_full(tx, found)
+
+
 @transaction(isolation=Isolation.READ_COMMITTED)
 def add(tx: Transaction, ids: Sequence[int], body: str) -> tuple[TaskInFull, ...]:
     """Say something about tasks and return them with all that was said.

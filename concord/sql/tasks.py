@@ -14,7 +14,7 @@ from psycopg import sql
 from concord.database import Isolation, transaction
 from concord.errors import Conflict, Refused
 from concord.models import Change
-from concord.sql import assignments, comments, links, projects, tags, users
+from concord.sql import assignments, links, projects, tags, users
 from concord.sql.task_rows import PRESENT, fetch, listed, lock, require, require_present
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from concord.database import Transaction
-    from concord.models import Task, TaskInFull
+    from concord.models import Task
     from concord.vocabulary import Priority, Status
 
 INSERT: LiteralString = """
@@ -70,10 +70,13 @@ UPDATE tasks SET status = %(status)s WHERE id = ANY(%(ids)s) AND status <> %(sta
 """
 
 # Whoever takes up a task whose lease has run out means to keep it: nobody is to claim it then.
-END_EXPIRED: LiteralString = """
--- end_expired_claims: of tasks that are locked
-UPDATE claims SET user_id = NULL, claimed_at = NULL, expires_at = NULL, assigned = false
-WHERE task_id = ANY(%(ids)s) AND expires_at <= clock_timestamp()
+START: LiteralString = """
+-- start_tasks: that are locked; their leases that have run out are over
+WITH over AS (
+    UPDATE claims SET user_id = NULL, claimed_at = NULL, expires_at = NULL, assigned = false
+    WHERE task_id = ANY(%(ids)s) AND expires_at <= clock_timestamp()
+)
+UPDATE tasks SET status = 'in_progress' WHERE id = ANY(%(ids)s) AND status <> 'in_progress'
 """
 
 MOVE: LiteralString = """
@@ -117,9 +120,9 @@ class NewTask:
 
 
 @transaction(isolation=Isolation.READ_COMMITTED, read_only=True)
-def show(tx: Transaction, ids: Sequence[int]) -> tuple[TaskInFull, ...]:
-    """Return tasks by id, with what was said about them. Raises `NotFound`."""
-    found = comments.in_full(tx, fetch(tx, ids))
+def show(tx: Transaction, ids: Sequence[int]) -> tuple[Task, ...]:
+    """Return tasks by id. Raises `NotFound`."""
+    found = fetch(tx, ids)
     require(tx, ids, [row.id for row in found])
     return found
 
@@ -239,9 +242,10 @@ def set_status(
     Raises `NotFound`, and `Refused` for a project that has its limit in progress.
     """
     lock(tx, ids, nowait=nowait)
-    tx.execute(SET_STATUS, {"ids": list(ids), "status": status})
     if status == "in_progress":
-        tx.execute(END_EXPIRED, {"ids": list(ids)})
+        tx.execute(START, {"ids": list(ids)})
+    else:
+        tx.execute(SET_STATUS, {"ids": list(ids), "status": status})
     return fetch(tx, ids)
 
 
