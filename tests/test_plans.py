@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple
 
@@ -12,7 +13,20 @@ from workers import psql
 
 from concord import database as runner
 from concord.database import Database, Isolation, Transaction, transaction
-from concord.sql import assignments, completion, history, listing, tags, task_rows, tasks, users
+from concord.errors import Refused
+from concord.sql import (
+    assignments,
+    claims,
+    comments,
+    completion,
+    history,
+    links,
+    listing,
+    tags,
+    task_rows,
+    tasks,
+    users,
+)
 from concord.sql.listing import Filters
 
 if TYPE_CHECKING:
@@ -44,9 +58,20 @@ INSERT INTO assignments (task_id, user_id, assigned_by)
 SELECT n, n % 2000 + 1, 1 FROM generate_series(1, 20000) AS n WHERE n % 2 = 0;
 INSERT INTO import_bases (task_id, format, project_id, ref, fields)
 SELECT n, 'csv', n % 500 + 1, n, '{}' FROM generate_series(1, 20000, 4) AS n;
+INSERT INTO links (blocked_id, blocker_id)
+SELECT n, n - distance FROM generate_series(100, 20000) AS n, unnest('{7,90}'::int[]) AS distance;
+INSERT INTO claims (task_id, user_id, claimed_at, expires_at)
+SELECT id, owner_id, now(), now() + interval '1 hour' FROM tasks WHERE status = 'in_progress';
+INSERT INTO claims (task_id) SELECT id FROM tasks WHERE status = 'completed';
+INSERT INTO comments (task_id, author_id, body)
+SELECT n, n % 2000 + 1, 'Yes.' FROM generate_series(1, 20000) AS n;
 """
 
-LARGE = {"tasks", "history", "task_tags", "assignments", "import_bases"}
+LARGE = {"tasks", "history", "task_tags", "assignments", "import_bases"} | {
+    "links",
+    "claims",
+    "comments",
+}
 """Tables that grow with use."""
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -248,6 +273,13 @@ LOOKUPS: dict[LiteralString, str] = {
     tags.DETACH_TAG: "task_tags_tag_id_task_id_idx",
     tags.LOCK_TASKS: "task_tags_tag_id_task_id_idx",
     tags.SHOW: "task_tags_tag_id_task_id_idx",
+    comments.OF_TASKS: "comments_task_id_id_idx",
+    links.DELETE_ALL: "links_pkey",
+    links.DETACH: "links_blocker_id_blocked_id_idx",
+    links.ORDER: "links_blocker_id_blocked_id_idx",
+    links.TREE: "tasks_parent_id_idx",
+    claims.HOLDER: "claims_pkey",
+    claims.RENEW: "claims_pkey",
     users.IDS: "users_username_key",
     users.LOCK: "users_username_key",
     users.UNASSIGN: "assignments_user_id_task_id_idx",
@@ -268,6 +300,9 @@ def test_a_lookup_uses_an_index(crowded: Database, query: LiteralString) -> None
         "names": ["tag10", "user10"],
         "status": "todo",
         "project_id": 1,
+        "task": 10,
+        "blocked": [10, 20],
+        "lease": timedelta(minutes=15),
         "version": 1,
         "sent": datetime(2026, 1, 1, tzinfo=UTC),
         "xid": "3",
@@ -288,6 +323,57 @@ def test_a_row_of_a_list_is_found_by_one_of_its_indexes(
 def test_completion_reads_the_tasks_that_were_touched_last(crowded: Database, prefix: str) -> None:
     found = scans(crowded, completion.TASKS, {"prefix": prefix})
     assert [scan.by for scan in found if scan.table == "tasks"] == ["tasks_updated_at_id_idx"]
+
+
+# Claims
+
+
+@pytest.mark.parametrize(
+    ("filters", "index"),
+    [
+        (Filters(), "tasks_next_idx"),
+        (Filters(projects=["P7"]), "tasks_project_id_next_idx"),
+        (Filters(priorities=["none"]), "tasks_next_idx"),
+    ],
+    ids=["any", "project", "priority"],
+)
+def test_a_claim_reads_what_is_to_do_in_order_until_one_is_ready(
+    crowded: Database, filters: Filters, index: str
+) -> None:
+    statement, given = statements_of_a_claim(crowded, filters)["pick_ready"]
+    found = scans(crowded, sql.SQL(statement), given)
+    assert index in {scan.by for scan in found}
+    assert "claims_expires_at_idx" in found_by(found)
+
+
+def test_what_is_taken_is_found_by_its_id(crowded: Database) -> None:
+    statement, given = statements_of_a_claim(crowded, Filters())["take_picked"]
+    assert "tasks_pkey" in found_by(scans(crowded, sql.SQL(statement), given))
+
+
+def statements_of_a_claim(
+    database: Database, filters: Filters
+) -> dict[str, tuple[LiteralString, Any]]:
+    """Return the statements of a claim, which is rolled back, with their parameters, by name."""
+    said: dict[str, tuple[LiteralString, Any]] = {}
+
+    class Listening(Transaction):
+        """Notes what is said."""
+
+        def _run(self, query: Any, params: Any, factory: Any) -> Any:
+            text = query if isinstance(query, str) else query.as_string()
+            said[text.split()[1].rstrip(":")] = text, params
+            return super()._run(query, params, factory)
+
+    @transaction(isolation=Isolation.READ_COMMITTED)
+    def claim(tx: Transaction) -> None:
+        tx.__class__ = Listening
+        claims.claim(tx, filters, lease=timedelta(minutes=15))
+        raise Refused("only to see what it says")
+
+    with suppress(Refused):
+        database.run(claim)
+    return said
 
 
 # Foreign keys
@@ -317,6 +403,12 @@ def test_every_foreign_key_has_an_index(crowded: Database) -> None:
         ("task_tags", "tag_id"),
         ("assignments", "task_id"),
         ("assignments", "user_id"),
+        ("links", "blocked_id"),
+        ("links", "blocker_id"),
+        ("claims", "task_id"),
+        ("claims", "user_id"),
+        ("comments", "task_id"),
+        ("comments", "author_id"),
         ("import_bases", "task_id"),
         ("import_bases", "project_id"),
     ],
