@@ -128,11 +128,10 @@ CONSTRAINTS: dict[str, _Meaning] = {
     "claims_user_id_fkey": _Meaning(
         Refused,
         "the user still holds tasks",
-        "Wait for them, or release them: concord task release ID --epoch N",
+        "Take the tasks back first: concord task reopen ID; "
+        "see: concord task list --assignee NAME --status in_progress",
     ),
-    "claims_epoch_positive": _Meaning(
-        Usage, "an epoch counts from 1", "See: concord task show ID"
-    ),
+    "claims_epoch_positive": _Meaning(Usage, "an epoch counts from 1", "See: concord task show ID"),
     "claims_held": _Meaning(
         Usage,
         "a claim has a holder, a beginning and an end, or none of them",

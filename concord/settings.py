@@ -2,7 +2,7 @@
 
 The layers, strongest first: command-line flags, `CONCORD_*` in the environment, `.env` in the
 working directory (only its `CONCORD_*` keys), `.concord.toml` in the working directory or above
-it (only what a foreign checkout may decide: default project and output), `config.toml` in the
+it (only what a foreign checkout may decide: default project, view and output), `config.toml` in the
 user's configuration directory, defaults.
 
 These are plain dataclasses because they are read before every command: a validation framework
@@ -26,8 +26,16 @@ if TYPE_CHECKING:
 
 PREFIX = "CONCORD_"
 PROJECT_FILE = ".concord.toml"
+ALIASES = "alias"
+"""The table of the user's own file that holds no setting, but aliases."""
+
 OUTPUTS = ("auto", "json", "jsonl", "csv", "quiet")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+TASK_VARIABLES = frozenset(
+    {f"CONCORD_TASK{part}" for part in ("", "_ID", "_UID", "_TITLE", "_PROJECT")}
+    | {"CONCORD_CLAIM_EPOCH", "CONCORD_CLAIM_EXPIRES_AT"}
+)
+"""What `agent run` tells the command that it runs: no settings, but nothing unknown either."""
 # libpq hides nothing in its messages: take a password out before a URL or a DSN is shown. Where the
 # end of a password is not certain, rather too much is hidden than too little.
 _URL_PASSWORD = re.compile(r"(?<=://)([^:/@]*):.*(?=@)", re.DOTALL)
@@ -58,6 +66,12 @@ def _count(value: object) -> int:
     if not re.fullmatch(r"\d{1,3}", str(value).strip()):
         raise ValueError("a whole number from 0 to 999")
     return int(str(value))
+
+
+def _weight(value: object) -> float:
+    if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", str(value).strip()):
+        raise ValueError("a number from 0 to 9999, such as 6 or 2.5")
+    return float(str(value))
 
 
 def _text(value: object) -> str:
@@ -105,6 +119,7 @@ SETTINGS: dict[str, Setting] = {
     "user": Setting(_text, None, "who you are; unset: your login name"),
     "data_dir": Setting(_path, None, "directory of the embedded server"),
     "project": Setting(_text, None, "default project of `task add`", project_file=True),
+    "view": Setting(_text, None, "default view of `task list`", project_file=True),
     "output": Setting(_one_of(*OUTPUTS), "auto", "auto, json, jsonl, csv, quiet", True),
     "log_level": Setting(_one_of(*LOG_LEVELS), "warning", "debug, info, warning, error"),
     "log_file": Setting(_path, None, "where the JSON log is written"),
@@ -115,6 +130,11 @@ SETTINGS: dict[str, Setting] = {
         _milliseconds, "15s", "longest silence inside a transaction"
     ),
     "retries": Setting(_count, "10", "how often a serialization failure or deadlock is retried"),
+    "urgency_priority": Setting(_weight, "6", "urgency of a task of priority urgent"),
+    "urgency_due": Setting(_weight, "12", "urgency of a task that is overdue by a week"),
+    "urgency_age": Setting(_weight, "2", "urgency of a task without due date that is a year old"),
+    "urgency_blocking": Setting(_weight, "8", "urgency of a task that very many wait for"),
+    "urgency_in_progress": Setting(_weight, "4", "urgency of a task that you have in progress"),
 }
 """Setting name → what it is. `CONCORD_` + the name in capitals is its environment variable."""
 
@@ -127,6 +147,7 @@ class Settings:
     user: str
     data_dir: Path
     project: str | None
+    view: str | None
     output: str
     log_level: str
     log_file: Path | None
@@ -135,6 +156,11 @@ class Settings:
     statement_timeout: int
     idle_in_transaction_session_timeout: int
     retries: int
+    urgency_priority: float
+    urgency_due: float
+    urgency_age: float
+    urgency_blocking: float
+    urgency_in_progress: float
     provenance: Mapping[str, str]
 
     @cached_property
@@ -210,10 +236,18 @@ def config_file(environment: Mapping[str, str] | None = None) -> Path:
     return base / "config.toml"
 
 
+def aliases(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the aliases of the user's own file: name → command line.
+
+    Raises `Usage` naming the file if it cannot be read.
+    """
+    return _user_file(os.environ if environment is None else environment)[1]
+
+
 def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]:
     """Return the `CONCORD_*` variables that mean nothing to Concord: likely typing errors."""
     environment = os.environ if environment is None else environment
-    known = {variable(name) for name in SETTINGS}
+    known = {variable(name) for name in SETTINGS} | TASK_VARIABLES
     return sorted(key for key in environment if key.startswith(PREFIX) and key not in known)
 
 
@@ -301,7 +335,26 @@ def _from_project_file(directory: Path) -> dict[str, tuple[object, str]]:
 
 
 def _from_user_file(environment: Mapping[str, str]) -> dict[str, tuple[object, str]]:
-    return _from_toml(config_file(environment), set(SETTINGS))
+    return _user_file(environment)[0]
+
+
+def _user_file(
+    environment: Mapping[str, str],
+) -> tuple[dict[str, tuple[object, str]], dict[str, str]]:
+    """Return the settings and the aliases of the user's own file."""
+    path = config_file(environment)
+    layer = _from_toml(path, {*SETTINGS, ALIASES})
+    table, _ = layer.pop(ALIASES, ({}, ""))
+    given = cast("dict[str, object]", table) if isinstance(table, dict) else {"": table}
+    known = {name: command for name, command in given.items() if name and isinstance(command, str)}
+    if known.keys() != given.keys():
+        raise Usage(
+            f"{path}: {ALIASES} is not a table of names and command lines",
+            hint=f"Write below [{ALIASES}], for example: mine = 'task list --assignee me'",
+            setting=ALIASES,
+            source=str(path),
+        )
+    return layer, known
 
 
 def _from_toml(path: Path, allowed: set[str]) -> dict[str, tuple[object, str]]:

@@ -88,14 +88,14 @@ def test_a_project_file_is_between_the_user_s_own_and_env(tmp_path: Path) -> Non
     assert load_in(tmp_path, folder="a").project == "WEB", "`.env` counts where you are only"
 
 
-@pytest.mark.parametrize("name", sorted(set(SETTINGS) - {"project", "output"}))
+@pytest.mark.parametrize("name", sorted(set(SETTINGS) - {"project", "view", "output"}))
 def test_a_foreign_checkout_redirects_nobody(tmp_path: Path, name: str) -> None:
     path = tmp_path / ".concord.toml"
     path.write_text(f"{name} = 'x'\n")
     with pytest.raises(Usage) as caught:
         load_in(tmp_path, folder="below")
     assert caught.value.message == f"{path}: '{name}' cannot be set here"
-    assert caught.value.hint == "It may set output, project."
+    assert caught.value.hint == "It may set output, project, view."
 
 
 def test_env_gives_only_its_own_keys(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_what_is_shown_has_every_setting_once(tmp_path: Path) -> None:
     assert [row[0] for row in rows] == list(SETTINGS)
     assert [field.name for field in fields(Settings)][:-1] == list(SETTINGS)
     assert ("user", "bo", "environment CONCORD_USER") in rows
-    assert all(isinstance(row[1], str | int | None) for row in rows)
+    assert all(isinstance(row[1], str | int | float | None) for row in rows)
 
 
 # Passwords

@@ -11,7 +11,8 @@ import click
 
 from concord import __version__
 from concord.cli.app import App
-from concord.cli.lazy import Entry, Group
+from concord.cli.lazy import Entry
+from concord.cli.root import Root
 from concord.errors import Bug, ConcordError, ExitCode, Usage
 
 if TYPE_CHECKING:
@@ -25,19 +26,28 @@ ENTRIES = {
     "doctor": Entry("doctor:doctor", "Check the database and the settings."),
     "config": Entry("config:config", "Show the settings and where each came from."),
     "completion": Entry("completion:completion", "Print the completion script of a shell."),
+    "alias": Entry("alias:alias", "Give a command line a name of your own."),
     "help": Entry("help:help_command", "Show help for a command."),
     "task": Entry("task:task", "Add, show, edit and finish tasks."),
     "assign": Entry("task:assign_shortcut", "Assign tasks: assign TASK... [USER]..."),
+    "board": Entry("board:board", "Show tasks in columns, one for each status."),
+    "next": Entry("next:next_tasks", "Say what to do now, and why."),
+    "due": Entry("due:due", "List what is due soon or overdue."),
+    "stats": Entry("stats:stats", "Show what was created and completed, and what is open."),
     "project": Entry("project:project", "Group tasks."),
     "tag": Entry("tag:tag", "Label tasks."),
+    "view": Entry("view:view", "Keep the options of a list under a name."),
     "user": Entry("user:user", "Add and list the people, scripts and agents who act."),
     "history": Entry("history:history", "Show who changed what, newest first."),
+    "undo": Entry("undo:undo", "Undo your latest operation; an undo as well."),
+    "watch": Entry("watch:watch", "Print changes as they are committed."),
+    "agent": Entry("agent:agent", "Work through tasks with a command of your own."),
     "import": Entry("transfer:import_command", "Bring in tasks from a file."),
     "export": Entry("transfer:export", "Write tasks to a file."),
     "demo": Entry("demo:demo", "See on your own server what Concord promises."),
 }
 
-root = Group(
+root = Root(
     "concord",
     entries=ENTRIES,
     help="A task tracker for the terminal that many hands use at once.",

@@ -24,11 +24,19 @@ MODELS = {
     "assign": "Task",
     "project": "Project",
     "tag": "Tag",
+    "view": "View",
     "user": "User",
     "history": "Change",
+    "undo": "Undone",
+    "watch": "WatchedChange",
+    "agent": "TaskRun",
     "task show": "TaskInFull",
     "task comment": "TaskInFull",
     "task tree": "TreeNode",
+    "board": "Card",
+    "next": "Suggestion",
+    "stats": "Flow",
+    "due": "DueTask",
 }
 """A command, or its first word → the model it prints, by whose fields `--fields` goes."""
 
@@ -104,6 +112,11 @@ class App:
                 shown=len(page.items),
                 after=page.after,
             )
+
+    def cut(self, shown: int, of: int) -> None:
+        """Say so if fewer are shown than there are."""
+        if shown < of:
+            self.render.notice("cut", f"the list is cut at {shown}", "all: --limit 0", shown=shown)
 
     def observe(self, record: Record) -> None:
         """Report one attempt at a transaction: to the log, and with -v to stderr."""

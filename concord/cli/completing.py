@@ -38,6 +38,31 @@ def tags(_: click.Context, __: click.Parameter, incomplete: str) -> list[Complet
     return _items("TAGS", incomplete)
 
 
+def views(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return names of one's own views, with what they stand for as help."""
+    return _items("VIEWS", incomplete)
+
+
+def aliases(incomplete: str) -> list[CompletionItem]:
+    """Return names of one's aliases, with what they stand for as help."""
+    try:
+        from concord import settings
+        from concord.plain import visible
+
+        return [
+            CompletionItem(name, help=visible(command).replace("\n", " "))
+            for name, command in sorted(settings.aliases().items())
+            if name.startswith(incomplete) and re.fullmatch(_HARMLESS, name)
+        ]
+    except Exception:  # noqa: BLE001 - as below
+        return []
+
+
+def alias_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return names of one's aliases."""
+    return aliases(incomplete)
+
+
 def _items(what: str, incomplete: str) -> list[CompletionItem]:
     try:
         from dataclasses import replace
@@ -49,7 +74,8 @@ def _items(what: str, incomplete: str) -> list[CompletionItem]:
 
         settings = replace(load(), connect_timeout=2000)
         with open_connection(settings, "completion") as connection:
-            rows = completion.offers(connection, getattr(completion, what), incomplete)
+            query = getattr(completion, what)
+            rows = completion.offers(connection, query, incomplete, settings.user)
     except Exception:  # noqa: BLE001 - a message here would end up in the user's command line
         return []
     return [

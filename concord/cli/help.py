@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from typing import TYPE_CHECKING, cast
+
 import click
 
 from concord.cli.lazy import Command
+
+if TYPE_CHECKING:
+    from concord.cli.root import Root
 
 
 @click.command(
@@ -13,14 +19,13 @@ from concord.cli.lazy import Command
 @click.argument("path", metavar="[COMMAND]...", nargs=-1)
 @click.pass_context
 def help_command(ctx: click.Context, path: tuple[str, ...]) -> None:
-    """Show help for a command."""
+    """Show help for a command, or what an alias stands for."""
     current = ctx.find_root()
-    for name in path:
-        if not isinstance(current.command, click.Group):
-            raise click.UsageError(f"{current.command_path} has no subcommands", current)
-        _, command, _ = current.command.resolve_command(current, [name])
-        assert command is not None
-        current = command.context_class(
-            command, info_name=name, parent=current, **command.context_settings
-        )
-    click.echo(current.get_help())
+    root = cast("Root", current.command)
+    words = root.expanded(path)
+    found = root.follow(current, words)
+    if words != path:
+        click.echo(f"{path[0]} stands for: {shlex.join(words[: len(words) - len(path) + 1])}\n")
+    elif len(found.command_path.split()) <= len(path):
+        raise click.UsageError(f"{found.command_path} has no subcommands", found)
+    click.echo(found.get_help())

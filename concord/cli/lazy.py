@@ -92,13 +92,17 @@ class Group(click.Group):
         if self.get_command(ctx, name) is None and not ctx.resilient_parsing:
             import difflib
 
-            near = difflib.get_close_matches(name, self.list_commands(ctx), n=3)
+            near = difflib.get_close_matches(name, self.candidates(ctx), n=3)
             raise click.UsageError(
                 f"no such command: {ctx.command_path} {name}"
                 + (f"; did you mean {' or '.join(near)}?" if near else ""),
                 ctx,
             )
         return super().resolve_command(ctx, args)
+
+    def candidates(self, ctx: click.Context) -> list[str]:
+        """Return the words that somebody may have meant."""
+        return self.list_commands(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands with their short help, importing none of those in the map."""

@@ -1,16 +1,21 @@
-"""The options that say what a task is a part of, and how it comes back."""
+"""What a task is a part of, and how it comes back: the options, and what to say of it."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from concord.cli import completing
 from concord.cli.options import TASK_ID
+from concord.errors import ConcordError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    from concord.cli.app import App
+    from concord.models import Task
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -99,3 +104,20 @@ def structured(given: Mapping[str, Any]) -> dict[str, Any]:
 
         fields |= {"recurrence": rule, "recurrence_zone": zone()}
     return fields
+
+
+def tell_next(app: App, completed: Sequence[Task]) -> None:
+    """Say what comes next after tasks that were completed, if any of them recurs."""
+    recurring = [task.id for task in completed if task.recurrence is not None]
+    if not recurring:
+        return
+    from concord.dates import format_local, local_now
+    from concord.sql.recurring import following
+
+    # They are completed, and that was said: what comes now is a remark, and may fail in silence.
+    with suppress(ConcordError):
+        for task in app.run(following, recurring):
+            due = f", due {format_local(task.due, now=local_now())}" if task.due else ""
+            app.render.notice(
+                "next", f"task {task.id} is next{due}", task=task.id, after=task.previous
+            )

@@ -23,7 +23,8 @@ from concord.cli.options import (
     task_ids,
     waiting,
 )
-from concord.cli.structure import STRUCTURE, structure, structured
+from concord.cli.structure import STRUCTURE, structure, structured, tell_next
+from concord.cli.viewing import with_view
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -106,6 +107,7 @@ def add(
     examples=(
         "concord task list --project API --status todo --sort due",
         "concord task list --assignee me --due-before eow",
+        "concord task list --view mine --sort priority",
         "concord task list --json | jq -r '.[].title'",
     ),
 )
@@ -119,13 +121,19 @@ def add(
     help="id, priority, due, created, updated, title or status; -KEY turns it round.",
 )
 @paging(DEFAULT_LIMIT)
+@click.option(
+    "--view",
+    metavar="NAME",
+    shell_complete=completing.views,
+    help="With the options of this view of yours, but for those given here; none: of no view.",
+)
 @pass_app
-def list_tasks(
-    app: App, sort: str, limit: int, skip: int, after: str | None, **filters: Any
-) -> None:
+def list_tasks(app: App, view: str | None, **given: Any) -> None:
     """List tasks. Repeated options are alternatives, different ones add up."""
     from concord.sql import listing
 
+    filters = with_view(app, view, given)
+    sort, limit, skip, after = (filters.pop(name) for name in ("sort", "limit", "skip", "after"))
     wanted = listing.Filters(**filters)
     found = app.run(listing.page, wanted, sort=sort, limit=limit or None, skip=skip, after=after)
     app.page(found, limit)
@@ -136,9 +144,9 @@ def list_tasks(
 @pass_app
 def show(app: App, ids: Ids) -> None:
     """Show everything about tasks."""
-    from concord.sql import tasks
+    from concord.sql import comments
 
-    found = app.run(tasks.show, ids)
+    found = app.run(comments.show, ids)
     if ids.many:
         app.show(found, many=True)
     else:
@@ -288,11 +296,13 @@ def done(app: App, ids: Ids, epoch: int | None, nowait: bool) -> None:
     from concord.sql import claims, tasks
 
     if epoch is None:
-        app.show(app.run(tasks.set_status, ids, "completed", nowait=nowait), many=ids.many)
+        completed = app.run(tasks.set_status, ids, "completed", nowait=nowait)
     elif len(ids) == 1:
-        app.show([app.run(claims.complete, ids[0], epoch, nowait=nowait)], many=ids.many)
+        completed = (app.run(claims.complete, ids[0], epoch, nowait=nowait),)
     else:
         raise click.UsageError("--epoch goes with a single task")
+    app.show(completed, many=ids.many)
+    tell_next(app, completed)
 
 
 _status_command("start", "in_progress", "Take up work: the tasks are in progress.")

@@ -35,16 +35,26 @@ TAGS: LiteralString = """
 SELECT name, '' FROM tags WHERE name ILIKE %(prefix)s ORDER BY lower(name) LIMIT 50
 """
 
+VIEWS: LiteralString = """
+-- complete_views: somebody's own, by name
+SELECT v.name, array_to_string(v.options, ' ')
+FROM views v JOIN users u ON u.id = v.owner_id
+WHERE lower(u.username) = lower(%(actor)s) AND v.name ILIKE %(prefix)s
+ORDER BY lower(v.name) LIMIT 50
+"""
+
 TIMEOUT: LiteralString = """
 -- limit_completion: to a second; later, the answer would only get in the way of typing
 SELECT set_config('statement_timeout', '1000', true)
 """
 
 
-def offers(connection: Connection, query: LiteralString, prefix: str) -> list[tuple[str, str]]:
-    """Return (value, what it is) for a prefix. Raises `psycopg.Error`."""
+def offers(
+    connection: Connection, query: LiteralString, prefix: str, actor: str
+) -> list[tuple[str, str]]:
+    """Return (value, what it is) for a prefix and who types it. Raises `psycopg.Error`."""
     literally = prefix.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     with connection.transaction():
         connection.execute(TIMEOUT)
-        rows = connection.execute(query, {"prefix": literally + "%"}).fetchall()
+        rows = connection.execute(query, {"prefix": literally + "%", "actor": actor}).fetchall()
     return [(value, about) for value, about in rows]

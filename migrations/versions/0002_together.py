@@ -150,6 +150,8 @@ END $$;
 
 CREATE OR REPLACE FUNCTION tasks_before_update() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    -- When the task before it is purged, a task forgets which it was, and is as it was otherwise.
+    OLD.previous_id := NEW.previous_id;
     IF NEW IS NOT DISTINCT FROM OLD THEN
         RETURN NEW;  -- an update that changes nothing makes no version
     END IF;
@@ -190,6 +192,7 @@ RETURN jsonb_build_object(
     'parent', task.parent_id,
     'auto_close', nullif(task.auto_close, false),
     'recurrence', task.recurrence,
+    'recurrence_zone', task.recurrence_zone,
     'completed_at', utc_text(task.completed_at),
     'deleted_at', utc_text(task.deleted_at)
 );
@@ -265,7 +268,7 @@ BEGIN
     FROM (
         SELECT id, xmin FROM tasks
         WHERE project_id = project.id AND status = 'in_progress' AND deleted_at IS NULL
-        ORDER BY id LIMIT project.wip_limit + 1000
+        ORDER BY id LIMIT project.wip_limit::bigint + 1000
     ) AS working;
     IF total > project.wip_limit THEN
         RAISE EXCEPTION 'project % may have % in progress', project.key, project.wip_limit
@@ -355,42 +358,49 @@ DECLARE
     kind text := split_part(rule, ' ', 1);
     step text := split_part(rule, ' ', 2);
     day_names text[] := '{mon,tue,wed,thu,fri,sat,sun}';
-    done timestamp := completed AT TIME ZONE zone;
+    hourly boolean := step ~ '^[0-9]+h$';
+    -- An hour has sixty minutes, whatever becomes of the clocks meanwhile.
+    clocks text := CASE WHEN hourly THEN 'UTC' ELSE zone END;
+    done timestamp := completed AT TIME ZONE clocks;
     -- A day without a time means its end, as everywhere.
-    clock time := coalesce((due AT TIME ZONE zone)::time, '23:59:59');
+    clock time := coalesce((due AT TIME ZONE clocks)::time, '23:59:59');
+    -- The schedule goes on from the due date; without one, from the day of the completion.
+    anchor timestamp := coalesce(
+        due AT TIME ZONE clocks, CASE WHEN hourly THEN done ELSE done::date + clock END
+    );
+    latest timestamp := greatest(done, anchor);
     span interval;
-    anchor timestamp;
     upcoming timestamp;
     steps integer;
 BEGIN
     IF step ~ '^[a-z]' THEN
         SELECT min(day + clock) INTO upcoming
-        FROM generate_series(0, 14) AS ahead,
-             LATERAL (SELECT greatest(done, due AT TIME ZONE zone)::date + ahead AS day) AS days
+        FROM generate_series(0, 7) AS ahead,
+             LATERAL (SELECT latest::date + ahead AS day) AS days
         WHERE day_names[extract(isodow FROM day)] = ANY (string_to_array(step, ','))
-          AND day + clock > greatest(done, due AT TIME ZONE zone);
+          AND day + clock > latest;
     ELSE
         span := left(step, -1)::integer * CASE right(step, 1)
             WHEN 'h' THEN interval '1 hour' WHEN 'd' THEN interval '1 day'
             WHEN 'w' THEN interval '1 week' WHEN 'm' THEN interval '1 month'
             ELSE interval '1 year' END;
         IF kind = 'after' THEN
-            upcoming := CASE WHEN right(step, 1) = 'h' THEN done + span
-                             ELSE (done + span)::date + clock END;
+            upcoming := CASE WHEN hourly THEN done + span ELSE (done + span)::date + clock END;
         ELSE
-            -- The schedule goes on from the due date: the first time on it that is still ahead.
-            anchor := coalesce(due AT TIME ZONE zone, done::date + clock);
+            -- The first time on the schedule that is still ahead, from a guess that is never too
+            -- high: months and years are not all of the length by which it divides.
             steps := greatest(
-                extract(epoch FROM done - anchor) / extract(epoch FROM span * 1.1) - 1, 0
+                extract(epoch FROM latest - anchor) / extract(epoch FROM span)
+                    / CASE WHEN step ~ '[my]$' THEN 1.1 ELSE 1 END - 1, 0
             );
             LOOP
                 steps := steps + 1;
                 upcoming := anchor + steps * span;
-                EXIT WHEN upcoming > greatest(done, anchor);
+                EXIT WHEN upcoming > latest;
             END LOOP;
         END IF;
     END IF;
-    RETURN upcoming AT TIME ZONE zone;
+    RETURN upcoming AT TIME ZONE clocks;
 END $$;
 
 -- The successor of a task that was completed before, reopened and completed again exists already;
@@ -401,7 +411,10 @@ DECLARE
         next_due(NEW.recurrence, NEW.recurrence_zone, NEW.due, NEW.completed_at);
     made bigint;
 BEGIN
-    IF upcoming > '9999-12-31 23:59:59+00' THEN
+    IF upcoming > '9999-12-31 23:59:59+00' OR EXISTS (
+        -- Nothing new comes into it; what is there can still be completed.
+        SELECT FROM projects WHERE id = NEW.project_id AND archived_at IS NOT NULL
+    ) THEN
         RETURN NULL;
     END IF;
     INSERT INTO tasks (project_id, title, description, priority, due, owner_id, parent_id,
@@ -551,8 +564,8 @@ DROP TRIGGER tasks_limit_update ON tasks;
 DROP TRIGGER tasks_parent_closes ON tasks;
 DROP TRIGGER tasks_became_next ON tasks;
 DROP TRIGGER projects_limit ON projects;
-DROP FUNCTION is_blocked(bigint), has_open_child(bigint), end_claim(), keep_wip_limit(), keep_limit_settable(), close_parent(),
-    next_due(text, text, timestamptz, timestamptz), make_next(), links_record();
+DROP FUNCTION is_blocked(bigint), has_open_child(bigint), end_claim(), keep_wip_limit(),
+    keep_limit_settable(), close_parent(), next_due(text, text, timestamptz, timestamptz), make_next(), links_record();
 """
 
 FORMER = """
