@@ -52,7 +52,7 @@ def offered(here: Here, monkeypatch: pytest.MonkeyPatch, words: str) -> list[str
 
 def test_words_of_the_command_line(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     assert offered(here, monkeypatch, "ta") == ["task", "tag"]
-    assert offered(here, monkeypatch, "task un") == ["unassign", "untag"]
+    assert offered(here, monkeypatch, "task un") == ["unassign", "untag", "unblock"]
     assert offered(here, monkeypatch, "task list --stat") == ["--status"]
     assert "--json" in offered(here, monkeypatch, "task list --")
     assert offered(here, monkeypatch, "task list --status in") == ["in_progress"]
@@ -81,6 +81,32 @@ def test_values_of_the_database(here: Here, monkeypatch: pytest.MonkeyPatch) -> 
     assert offered(here, monkeypatch, "assign 1") == ["11", "10", "1"]
     assert offered(here, monkeypatch, "assign 1 a") == ["ana"]
     assert offered(here, monkeypatch, "task tag 1 b") == ["bug"]
+
+
+def test_names_of_one_s_own(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.ok("view", "save", "mine", "--assignee", "me")
+    here.ok("view", "save", "Mess", "--tag", "bug")
+    here.ok("--as", "bo", "view", "save", "more", "--tag", "bug")
+    for words in ("view show m", "view delete m", "view save m", "task list --view m"):
+        assert offered(here, monkeypatch, words) == ["Mess", "mine"], words
+    assert offered(here, monkeypatch, "view save x --status to") == ["todo"]
+    assert offered(here, monkeypatch, "view save x --tag b") == ["bug"]
+
+    here.ok("alias", "tl", "task list")
+    here.ok("alias", "bugs", "tl --tag bug --status todo")
+    assert offered(here, monkeypatch, "t") == ["task", "tag", "tl"]
+    assert offered(here, monkeypatch, "alias b") == ["bugs"]
+    assert offered(here, monkeypatch, "tl --stat") == ["--status"]
+    assert offered(here, monkeypatch, "bugs --status in") == ["in_progress"]
+    assert offered(here, monkeypatch, "bugs --project a") == ["API"]
+    path = here.home / "config/concord/config.toml"
+    path.write_text("[alias]\na = 'qq'\nqq = 'a'\n'$(reboot)' = 'task list'\n")
+    assert offered(here, monkeypatch, "a --stat") == [], "a circle"
+    assert offered(here, monkeypatch, "q") == ["qq"]
+    assert offered(here, monkeypatch, "$") == []
+    path.write_text("[alias")
+    assert offered(here, monkeypatch, "ta") == ["task", "tag"]
+    assert offered(here, monkeypatch, "tl --stat") == []
 
 
 def test_what_a_shell_would_obey_is_not_offered(

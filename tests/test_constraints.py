@@ -21,7 +21,7 @@ UNION
 SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
 WHERE relnamespace = 'public'::regnamespace AND indisunique AND NOT indisprimary
 UNION
-SELECT (regexp_matches(prosrc, 'CONSTRAINT = '([a-z_]+)''', 'g'))[1] FROM pg_proc
+SELECT (regexp_matches(prosrc, 'CONSTRAINT = ''([a-z_]+)''', 'g'))[1] FROM pg_proc
 WHERE pronamespace = 'public'::regnamespace
 """
 """CHECK, UNIQUE and FOREIGN KEY constraints, unique indexes that no constraint has made, and the
@@ -35,7 +35,7 @@ INSERT INTO tasks (id, uid, title, owner_id, project_id, external_ref)
 VALUES (40, '00000000-0000-0000-0000-000000000040', 'Parent', 10, 20, 'T1');
 INSERT INTO tasks (id, title, owner_id, parent_id) VALUES (41, 'Child', 10, 40);
 INSERT INTO tasks (id, title, owner_id, previous_id) VALUES (42, 'Again', 10, 41);
-INSERT INTO users (id, username) VALUES (11, 'cy'), (12, 'di');
+INSERT INTO users (id, username) VALUES (11, 'di'), (12, 'ed');
 INSERT INTO claims (task_id, user_id, claimed_at, expires_at) VALUES (40, 11, now(), now());
 INSERT INTO comments (task_id, author_id, body, external_ref) VALUES (40, 12, 'Yes.', 'c1');
 INSERT INTO views (owner_id, name, options) VALUES (10, 'mine', '{}');

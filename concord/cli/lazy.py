@@ -73,8 +73,8 @@ class Group(click.Group):
         return ["-h", "--help"]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands, in the order of the map."""
-        return [*self.entries, *(name for name in self.commands if name not in self.entries)]
+        """Return the names of all commands: those at hand, then those of the map."""
+        return [*(name for name in self.commands if name not in self.entries), *self.entries]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command by its exact name, importing it."""
@@ -106,8 +106,8 @@ class Group(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands with their short help, importing none of those in the map."""
-        rows = [(name, entry.about) for name, entry in self.entries.items()]
-        rows += [(name, made.get_short_help_str(90)) for name, made in self.commands.items()]
+        rows = [(name, made.get_short_help_str(90)) for name, made in self.commands.items()]
+        rows += [(name, entry.about) for name, entry in self.entries.items()]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 

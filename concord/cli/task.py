@@ -279,6 +279,9 @@ def _status_command(name: str, status: Status, about: str) -> None:
     del command
 
 
+_status_command("start", "in_progress", "Take up work: the tasks are in progress.")
+
+
 @task.command(
     examples=("concord task done 12", "... | concord task done -", "concord task done 12 --epoch 4")
 )
@@ -305,7 +308,6 @@ def done(app: App, ids: Ids, epoch: int | None, nowait: bool) -> None:
     tell_next(app, completed)
 
 
-_status_command("start", "in_progress", "Take up work: the tasks are in progress.")
 _status_command("cancel", "canceled", "Cancel tasks: they will not be done.")
 _status_command("reopen", "todo", "Make tasks to-do again.")
 
