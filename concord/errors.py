@@ -39,7 +39,10 @@ EXIT_CODES: dict[ExitCode, tuple[str, str]] = {
         "contention",
         "locked (`--nowait`, lock time-out), retries used up, commit unknown",
     ),
-    ExitCode.FORBIDDEN: ("forbidden", "the database does not let this user do it"),
+    ExitCode.FORBIDDEN: (
+        "forbidden",
+        "not yours to undo; or the database does not let this user do it",
+    ),
     ExitCode.DATABASE: ("database", "unreachable, not initialised, unhealthy"),
     ExitCode.EMPTY: ("empty", "nothing there to take"),
     ExitCode.BUG: ("bug", "unexpected; says where the log is"),
@@ -115,7 +118,7 @@ class CommitUnknown(Contention):
 
 
 class Forbidden(ConcordError):
-    """The database role lacks the right to do it."""
+    """It is somebody else's, or the database role lacks the right to do it."""
 
     exit_code = ExitCode.FORBIDDEN
 

@@ -7,7 +7,7 @@ missing, only `None` or empty.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -52,6 +52,21 @@ class Tag:
     id: int
     name: str
     tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The options of `task list` that somebody keeps under a name, as they were typed.
+
+    `command` is the command line that they make, quoted for a shell.
+    """
+
+    id: int
+    name: str
+    options: tuple[str, ...]
+    command: str
+    created_at: datetime
+    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +165,106 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True)
+class Card(Task):
+    """A task on the board. `blocked`: it, or what it is a part of, waits for an open task."""
+
+    blocked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BoardColumn:
+    """The tasks of one status: how many there are, and the first of them.
+
+    `limit` is how many the project may have in progress, where the column shows all of these.
+    """
+
+    status: Status
+    count: int
+    limit: int | None
+    tasks: tuple[Card, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """Tasks by status, as they stood at one moment."""
+
+    columns: tuple[BoardColumn, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DueTask(Task):
+    """A task that is due soon, or was due already (`overdue`)."""
+
+    overdue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What to do next. `urgency` is the sum of `terms`, each a weight times a factor in 0..1."""
+
+    task: Task
+    urgency: float
+    terms: dict[str, float]
+    why: str
+
+    @property
+    def id(self) -> int:
+        """The task's id."""
+        return self.task.id
+
+    @property
+    def title(self) -> str:
+        """The task's title."""
+        return self.task.title
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What became of tasks from one day to another, both included (ISO 8601).
+
+    `name` is a day, an ISO week, or the project, person or tag that it is about (`None`: of tasks
+    without any). `open` are those neither completed nor canceled at its end. Of those completed in
+    it, `lead` is the time since they were created and `cycle` since they were started: the median
+    and the 90th percentile, in seconds.
+    """
+
+    name: str | None
+    first: str
+    last: str
+    created: int
+    completed: int
+    canceled: int
+    open: int
+    lead_p50_s: float | None
+    lead_p90_s: float | None
+    cycle_p50_s: float | None
+    cycle_p90_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTasks:
+    """How many tasks were open at the end of a day (ISO 8601)."""
+
+    day: str
+    open: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The flow of tasks by day or week, at one moment. Days are those of the time zone.
+
+    `by` says what `groups` are: one for each project, person or tag.
+    """
+
+    zone: str
+    total: Flow
+    periods: tuple[Flow, ...]
+    by: str | None
+    groups: tuple[Flow, ...]
+    burndown: tuple[OpenTasks, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """A row of history: who did what to which entity, and what changed.
 
@@ -171,6 +286,48 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchedChange(Change):
+    """A change as it was seen to be committed; `cursor` is where to go on watching from."""
+
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRun:
+    """What became of a task that an agent took.
+
+    `outcome` is `completed`; `released`, because the command failed; `lost`, because the claim
+    was; or `stopped`, because the agent was. `exit` is the command's exit status, `signal` the
+    name of the signal that ended it instead, and both are `None` if it never began.
+    """
+
+    task: int
+    epoch: int
+    outcome: Literal["completed", "released", "lost", "stopped"]
+    exit: int | None
+    signal: str | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """A thing as an undo leaves it: what it was just now (`old`), and what it is again (`new`).
+
+    Only with the fields that differ. `xid`, `at` and `operation` are of the transaction that was
+    undone.
+    """
+
+    xid: str
+    at: datetime
+    operation: str
+    entity: str
+    entity_id: int
+    task: int | None
+    old: dict[str, Any]
+    new: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """A slice of a longer list. `after` is the cursor of the next slice, `None` on the last."""
 
@@ -179,13 +336,39 @@ class Page(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class ExportedTask(TaskInFull):
+    """A task with all that it takes to make it anew; it recurs in the clock of the zone."""
+
+    recurrence_zone: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedComment:
+    """What somebody said about a task, as a foreign file tells it.
+
+    `ref` identifies it within its task. Without one, its time and its text do. Without an author
+    it is the importer's.
+    """
+
+    body: str
+    author: str | None = None
+    created_at: datetime | None = None
+    ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ImportedTask:
     """A task as a foreign file tells it, in Concord's words.
 
-    `ref` identifies it within its project from one import to the next. Fields the format does
-    not know stay at their defaults. `line` is where it stands in the file, counted from 1. The
-    fields from `uid` on are known to Concord's own format alone: there `uid` identifies the task
-    wherever it is, and `external_ref` is what it was to the format that it first came from.
+    `ref` identifies it within its project from one import to the next, and `parent`, `previous`
+    and `blocked_by` are such refs, of tasks that may be missing from the file. Fields the format
+    does not know stay at their defaults; `partial` names those of `parent`, `auto_close`,
+    `recurrence`, `blocked_by` and `comments` that the file does not tell, or not to the end: what
+    it does not tell stays as it is. `line` is where it stands in the file, counted from 1.
+
+    The fields from `uid` to `previous` are known to Concord's own format alone: there `uid`
+    identifies the task wherever it is, and `external_ref` is what it was to the format that it
+    first came from.
     """
 
     ref: str
@@ -201,13 +384,22 @@ class ImportedTask:
     created_at: datetime | None = None
     updated_at: datetime | None = None
     completed_at: datetime | None = None
+    parent: str | None = None
+    auto_close: bool = False
+    blocked_by: tuple[str, ...] = ()
+    comments: tuple[ImportedComment, ...] = ()
     uid: UUID | None = None
     id: int | None = None
     project: str | None = None
     external_ref: str | None = None
-    parent: int | None = None
     version: int | None = None
     deleted_at: datetime | None = None
+    started_at: datetime | None = None
+    canceled_at: datetime | None = None
+    recurrence: str | None = None
+    recurrence_zone: str | None = None
+    previous: str | None = None
+    partial: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +418,17 @@ class BadRow:
     reason: str
 
 
-ParsedRow = ImportedTask | SkippedRow | BadRow
+@dataclass(frozen=True, slots=True)
+class Unlinked:
+    """What a file says of two tasks, `blocked_by` or `parent`, that was left out, and why."""
+
+    ref: str
+    field: Literal["blocked_by", "parent"]
+    other: str
+    reason: str
+
+
+ParsedRow = ImportedTask | SkippedRow | BadRow | Unlinked
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +442,7 @@ class ImportConflict:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did, in tasks."""
+    """What an import did, in tasks; and which ties between tasks it left out."""
 
     created: int
     updated: int
@@ -248,3 +450,4 @@ class ImportReport:
     skipped: int
     conflicting: int
     conflicts: tuple[ImportConflict, ...] = field(default=())
+    unlinked: tuple[Unlinked, ...] = field(default=())

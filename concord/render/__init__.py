@@ -23,16 +23,32 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from concord.models import Change
+    from concord.models import Change, Undone
 
 TABLE = {
     "Task": ("id", "status", "priority", "project", "title", "due", "assignees", "tags"),
     "TreeNode": ("id", "depth", "parent", "status", "priority", "title", "waits_for"),
     "Readiness": ("id", "ready", "status", "priority", "due", "title", "reasons"),
+    "Card": (
+        *("status", "id", "priority", "project", "title", "due", "assignees", "tags"),
+        "blocked",
+    ),
+    "DueTask": (
+        *("id", "status", "priority", "project", "title", "due", "assignees", "tags"),
+        "overdue",
+    ),
+    "Suggestion": ("id", "urgency", "title", "why", "terms"),
     "User": ("username", "email", "created_at"),
     "Project": ("key", "name", "owner", "archived_at", "description"),
     "Tag": ("name", "tasks"),
+    "View": ("name", "command"),
+    "Alias": ("name", "command"),
     "Change": ("id", "at", "actor", "operation", "entity", "entity_id", "version", "old", "new"),
+    "Undone": ("xid", "at", "operation", "entity", "entity_id", "old", "new"),
+    "WatchedChange": (
+        *("id", "at", "actor", "operation", "entity", "entity_id", "version", "old", "new"),
+        "cursor",
+    ),
     "SettingRow": ("name", "value", "source"),
     "Check": ("check", "ok", "value"),
     "Result": (
@@ -48,22 +64,31 @@ SCREEN = {
     "TreeNode": ("id", "status", "priority", "title", "waits_for"),
     "Readiness": ("id", "ready", "priority", "due", "title", "reasons"),
     "Change": ("at", "actor", "operation", "entity", "version", "change"),
+    "Undone": ("at", "operation", "entity", "change"),
     "Result": ("scenario", "strategy", "verdict", "ok", "retries", "lost", "p95_ms", "ok_per_s"),
 }
 """Model → the columns of a terminal, which is narrow, where they are not those of `TABLE`."""
 
 TABLE["TaskInFull"], SCREEN["TaskInFull"] = TABLE["Task"], SCREEN["Task"]
+SCREEN["DueTask"] = SCREEN["Task"]
+
+SCREEN["WatchedChange"] = SCREEN["Change"]
 
 HANDLE = {
     "User": "username",
     "Project": "key",
     "Tag": "name",
+    "View": "name",
+    "Alias": "name",
+    "Undone": "entity_id",
     "SettingRow": "name",
     "Check": "check",
     "Step": "xid",
     "Result": "verdict",
     "Finding": "scenario",
     "Moment": "step",
+    "Flow": "name",
+    "TaskRun": "task",
 }
 """Model → the field that names it on the command line; `id` otherwise."""
 
@@ -73,6 +98,8 @@ _STYLES = {
     "in_progress": "cyan",
     "completed": "green",
     "canceled": "dim",
+    "released": "yellow",
+    "lost": "bold red",
     "none": "dim",
     "false": "bold red",
     "PROVED": "green",
@@ -81,12 +108,14 @@ _STYLES = {
 }
 
 _NUMBERS = frozenset(
-    {"id", "version", "tasks", "entity_id", "ok", "failed", "retries", "unknown", "lost", "waits"}
+    {"created", "completed", "canceled", "open", "urgency"}
+    | {"lead_p50_s", "lead_p90_s", "cycle_p50_s", "cycle_p90_s"}
+    | {"id", "version", "tasks", "entity_id", "ok", "failed", "retries", "unknown", "lost", "waits"}
     | {"longest_wait_ms", "longest_ms", "p50_ms", "p95_ms", "p99_ms", "p50_p95_p99_ms", "ok_per_s"}
 )
 _PROSE = frozenset(
     {"title", "description", "name", "change", "old", "new", "value", "source", "hint", "email"}
-    | {"tags", "assignees", "isolation", "reasons"}
+    | {"tags", "assignees", "isolation", "reasons", "why", "terms"}
 )
 """Columns that wrap where room is short."""
 
@@ -125,11 +154,11 @@ class Renderer:
             return
         match self.output:
             case "json":
-                shaped = [self._shaped(item) for item in items]
-                self.write(dumps(shaped if many else shaped[0], indent=self._indent()))
+                shaped = [self.shaped(item) for item in items]
+                self.document(shaped if many else shaped[0])
             case "jsonl":
                 for item in items:
-                    self.write(dumps(self._shaped(item)))
+                    self.write(dumps(self.shaped(item)))
             case "csv":
                 self._csv(items)
             case "quiet":
@@ -143,6 +172,27 @@ class Renderer:
                     names = self._columns(type(item))
                     self.write("\t".join(tsv(getattr(item, name)) for name in names))
 
+    def stream(self) -> Callable[[Sequence[object]], None]:
+        """Return what prints a list without an end, piece by piece: one line a thing, at once."""
+        begun = False
+
+        def show(items: Sequence[object]) -> None:
+            nonlocal begun
+            match self.output:
+                case "json":
+                    for item in items:
+                        self.write(dumps(self.shaped(item)))
+                case "csv":
+                    self._csv(items, header=not begun)
+                case "table":
+                    self._lines(items)
+                case _:
+                    self.items(items, many=True)
+            begun = begun or bool(items)
+            sys.stdout.flush()
+
+        return show
+
     def details(self, item: object) -> None:
         """Print everything about one thing; a terminal gets it as a page to read."""
         if self.output == "tsv":
@@ -152,6 +202,10 @@ class Renderer:
             self._card(item)
         else:
             self.items([item], many=False)
+
+    def document(self, value: object) -> None:
+        """Print one JSON document."""
+        self.write(dumps(value, indent=self._indent()))
 
     def report(self, report: object, text: str) -> None:
         """Print what a command has to say: a dataclass for programs, `text` for readers."""
@@ -226,6 +280,11 @@ class Renderer:
         return self.output == "table"
 
     @property
+    def selects(self) -> bool:
+        """Whether the user asked for certain fields."""
+        return self._fields is not None
+
+    @property
     def width(self) -> int:
         """How many columns the terminal has."""
         return shutil.get_terminal_size().columns
@@ -243,15 +302,16 @@ class Renderer:
                 raise Usage(f"no such field: {name}", hint=f"Fields: {', '.join(known)}")
         return self._fields
 
-    def _shaped(self, item: object) -> dict[str, Any]:
+    def shaped(self, item: object) -> dict[str, Any]:
+        """Return what JSON has of a thing: all of it, or the fields that were asked for."""
         return {name: getattr(item, name) for name in self._columns(type(item), everything=True)}
 
-    def _csv(self, items: Sequence[object]) -> None:
+    def _csv(self, items: Sequence[object], *, header: bool = True) -> None:
         from concord.formats.table import record
 
         for number, item in enumerate(items):
             names = self._columns(type(item), everything=True)
-            if number == 0:
+            if number == 0 and header:
                 self.write(record(names))
             self.write(record([getattr(item, name) for name in names]))
 
@@ -303,6 +363,18 @@ class Renderer:
         for row in rows:
             table.add_row(*row)
         console.print(table)
+
+    def _lines(self, items: Sequence[object]) -> None:
+        from rich.text import Text
+
+        console = self.console()
+        for item in items:
+            names = self._columns(type(item))
+            if self._fields is None:
+                names = SCREEN.get(type(item).__name__, names)
+            cells = [_cell(item, name, alone=self._fields is not None) for name in names]
+            line = Text("  ").join(Text("; ").join(text.split()) for text in cells if text)
+            console.print(line, soft_wrap=True)
 
     def _card(self, item: object) -> None:
         from rich.markdown import Markdown
@@ -376,7 +448,7 @@ def _cell(item: object, name: str, *, alone: bool = False) -> Text:
     """
     from rich.text import Text
 
-    from concord.models import Change, Task, TreeNode
+    from concord.models import Change, DueTask, Task, TreeNode, Undone
 
     match item:
         case Task() if name == "title" and not alone:
@@ -384,19 +456,23 @@ def _cell(item: object, name: str, *, alone: bool = False) -> Text:
             return Text.assemble(visible(item.title), (visible("".join(marks)), "dim"))
         case TreeNode() if name == "title" and not alone:
             return Text(f"{'  ' * item.depth}{visible(item.title)}")
+        case DueTask() if name == "due" and item.overdue and not alone:
+            return Text(f"{_readable(name, item.due)}, overdue", style="bold red")
+        case Task() if name == "auto_close" and not item.auto_close:
+            return Text()
         case Task() if name == "claim" and item.claim is not None:
             until = _readable("expires_at", item.claim.expires_at)
             return Text(visible(f"{item.claim.by}, epoch {item.claim.epoch}, until {until}"))
-        case Change() if name == "entity" and not alone:
+        case Change() | Undone() if name == "entity" and not alone:
             return Text(visible(f"{item.entity} {item.entity_id}"))
-        case Change() if name == "change":
+        case Change() | Undone() if name == "change":
             return Text(visible("\n".join(_changed(item))))
         case _:
             text = _readable(name, getattr(item, name))
             return Text(text, style=_STYLES.get(text, ""))
 
 
-def _changed(change: Change) -> Iterator[str]:
+def _changed(change: Change | Undone) -> Iterator[str]:
     for name in sorted(change.old.keys() | change.new.keys()):
         before, after = cell(change.old.get(name)), cell(change.new.get(name))
         arrow = f"{before} → {after}" if before else after
