@@ -27,17 +27,21 @@ class Cut(Enum):
 class Proxy:
     """Relays TCP connections to the server of `url`, and loses the first one to send COMMIT.
 
-    With `last`, nobody can connect afterwards. `round_trips` counts the answers of the server
-    since a connection was established.
+    `spared` COMMITs come through before that. With `last`, nobody can connect afterwards.
+    `accepted` counts connections, `round_trips` the answers of the server on those established.
     """
 
-    def __init__(self, url: str, cut: Cut = Cut.NEVER, *, last: bool = False) -> None:
+    def __init__(
+        self, url: str, cut: Cut = Cut.NEVER, *, spared: int = 0, last: bool = False
+    ) -> None:
         self._url = url
+        self._spared = spared
         self._cut = cut
         self._last = last
         self._open = ExitStack()
         self._listener = self._open.enter_context(socket.create_server(("127.0.0.1", 0)))
         self._threads = [threading.Thread(target=self._accept)]
+        self.accepted = 0
         self.round_trips = 0
 
     @property
@@ -65,6 +69,7 @@ class Proxy:
         with suppress(OSError):  # the listener was shut
             while True:
                 client, _ = self._listener.accept()
+                self.accepted += 1
                 server = socket.socket(socket.AF_UNIX)
                 server.connect(self._socket())
                 for end in (client, server):
@@ -79,14 +84,21 @@ class Proxy:
     def _relay(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError, EOFError):
             server.sendall(_startup(client))
-            client.sendall(b"".join(_until(server, b"Z")))
+            try:
+                ready = b"".join(_until(server, b"Z"))
+            except EOFError:  # it does not let us in
+                _shut(client)
+                return
+            client.sendall(ready)
             commits: set[bytes] = set()
             while True:
                 messages = list(_until(client, b"SQX"))
                 request = b"".join(messages)
                 if self._cut is not Cut.NEVER and _executes_commit(messages, commits):
-                    self._lose(client, server, request)
-                    return
+                    if not self._spared:
+                        self._lose(client, server, request)
+                        return
+                    self._spared -= 1
                 server.sendall(request)
                 client.sendall(b"".join(_until(server, b"Z")))
                 self.round_trips += 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +11,7 @@ from concord.cli.filtering import narrowing
 from concord.cli.lazy import Command
 from concord.cli.options import DURATION, TASK_ID
 from concord.errors import Empty
+from concord.waiting import await_any
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
     from concord.models import Task
     from concord.sql.listing import Filters
 
-POLL_FIRST, POLL_LONGEST = 0.1, 1.0
-"""Seconds between looks at the queue while waiting; each wait is longer than the one before."""
+EXPLAINED = 10
+"""How many tasks `--explain` speaks of."""
 
 _task_id = click.argument("task_id", metavar="TASK", type=TASK_ID)
 _epoch = click.option(
@@ -71,12 +70,26 @@ def claim(
 
     wanted = listing.Filters(**filters)
     if explain:
-        from concord.sql import readiness
-
-        app.show(app.run(readiness.explain, wanted), many=True)
+        _explain(app, wanted)
         return
     taken = take(app, wanted, lease=lease, count=count, patience=patience)
     app.show(taken, many=count > 1)
+
+
+def _explain(app: App, wanted: Filters) -> None:
+    from concord.models import Readiness
+    from concord.sql import readiness
+
+    app.render.check(Readiness)
+    found = app.database.run(readiness.explain, wanted, limit=EXPLAINED + 1)
+    app.show(found[:EXPLAINED], many=True)
+    if len(found) > EXPLAINED:
+        app.render.notice(
+            "cut",
+            f"the list is cut at {EXPLAINED}",
+            "name a --project, --tag or --priority to see others",
+            shown=EXPLAINED,
+        )
 
 
 def take(
@@ -90,20 +103,15 @@ def take(
     """Claim tasks, waiting for as long as `patience`. Raises `Empty` if nothing was ready."""
     from concord.sql import claims
 
-    deadline = time.monotonic() + (patience.total_seconds() if patience else 0)
-    pause = POLL_FIRST
-    while True:
-        taken = app.run(claims.claim, wanted, lease=lease, count=count)
-        left = deadline - time.monotonic()
-        if taken:
-            return taken
-        if left <= 0:
-            raise Empty(
-                "nothing is ready", hint="See what stands against it: concord task claim --explain"
-            )
-        # Many wait for the same: each at a moment of its own.
-        time.sleep(min(left, pause * random.uniform(0.5, 1)))  # noqa: S311 - jitter, not a secret
-        pause = min(POLL_LONGEST, pause * 2)
+    taken = await_any(
+        lambda: app.run(claims.claim, wanted, lease=lease, count=count),
+        patience=patience.total_seconds() if patience else 0,
+    )
+    if not taken:
+        raise Empty(
+            "nothing is ready", hint="See what stands against it: concord task claim --explain"
+        )
+    return tuple(taken)
 
 
 @click.command("renew", cls=Command, examples=("concord task renew 12 --epoch 4 --lease 15m",))
@@ -125,10 +133,11 @@ def renew(app: App, task_id: int, epoch: int, lease: timedelta) -> None:
 )
 @_task_id
 @_epoch
-@click.option("--comment", metavar="TEXT", help="Why.")
+@click.option("--comment", metavar="TEXT", help="Why; - reads it from stdin.")
 @pass_app
 def release(app: App, task_id: int, epoch: int, comment: str | None) -> None:
     """Give a claimed task back: it is to do again. A lost claim: exit 4."""
     from concord.sql import claims
 
-    app.show([app.run(claims.release, task_id, epoch, comment=comment)], many=False)
+    text = app.read_stdin().strip() if comment == "-" else comment
+    app.show([app.run(claims.release, task_id, epoch, comment=text)], many=False)

@@ -35,9 +35,10 @@ class Filters:
     """What tasks to show: values of one field are alternatives, different fields add up.
 
     `assigned` asks for tasks with (`True`) or without (`False`) any assignee. Due bounds are
-    exclusive. `parents` asks for the children of tasks. `ready` is what could be worked on now: to
-    do, or with a lease that has expired, and waiting for nothing; `blocked` what waits for another
-    task. `trash` shows what was deleted, and only that; `None` shows both.
+    exclusive. `parents` asks for the children of tasks; `excluded` leaves tasks out. `ready` is
+    what could be worked on now: to do, or with a lease that has expired, and waiting for nothing;
+    `blocked` what waits for another task. `trash` shows what was deleted, and only that; `None`
+    shows both.
     """
 
     projects: Sequence[str] = ()
@@ -51,6 +52,7 @@ class Filters:
     titles: Sequence[str] = ()
     assigned: bool | None = None
     parents: Sequence[int] = ()
+    excluded: Sequence[int] = ()
     ready: bool = False
     blocked: bool = False
     trash: bool | None = False
@@ -100,6 +102,7 @@ CONDITIONS: dict[str, LiteralString] = {
     "assigned": "EXISTS (SELECT 1 FROM assignments x WHERE x.task_id = t.id)",
     "unassigned": "NOT EXISTS (SELECT 1 FROM assignments x WHERE x.task_id = t.id)",
     "parents": "t.parent_id = ANY(%(parents)s)",
+    "excluded": "t.id <> ALL(%(excluded)s)",
     "ready": """(t.status = 'todo' OR t.status = 'in_progress' AND t.id IN (
             SELECT task_id FROM claims WHERE expires_at <= statement_timestamp()))
         AND NOT is_blocked(t.id) AND NOT has_open_child(t.id)""",
@@ -268,6 +271,8 @@ def _params(actor: str, filters: Filters) -> Iterator[tuple[str, Any]]:
         yield "assigned" if filters.assigned else "unassigned", True
     if filters.parents:
         yield "parents", list(filters.parents)
+    if filters.excluded:
+        yield "excluded", list(filters.excluded)
     if filters.ready:
         yield "ready", True
     if filters.blocked:
