@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ class Told:
     description: str | None = "As agreed."
     status: Status = "todo"
     tags: tuple[str, ...] = ()
+    blocked_by: tuple[int, ...] = ()
 
     @property
     def uid(self) -> str:
@@ -38,6 +39,8 @@ def _item(task: Told) -> str:
     box = "x" if task.status == "completed" else " "
     markers = "".join(f"[{'P' if tag == 'parallel' else tag.upper()}] " for tag in task.tags)
     body = f"\n  {task.description}" if task.description else ""
+    if task.blocked_by:
+        body += f"\n  (depends on {', '.join(f'T{other:03}' for other in task.blocked_by)})"
     return f"- [{box}] T{task.number:03} {markers}{task.title}{body}"
 
 
@@ -52,6 +55,9 @@ def beads(tasks: Iterable[Told]) -> str:
                 "status": "closed" if task.status == "completed" else "open",
                 "labels": list(task.tags),
                 "updated_at": "2026-01-02T03:04:05Z",
+                "dependencies": [
+                    {"type": "blocks", "depends_on_id": f"bd-{other}"} for other in task.blocked_by
+                ],
             }
         )
         for task in tasks
@@ -64,6 +70,8 @@ def jsonl(tasks: Iterable[Told]) -> str:
         json.dumps(
             {
                 "uid": task.uid,
+                "id": task.number,
+                "blocked_by": task.blocked_by,
                 "project": "API",
                 "title": task.title,
                 "description": task.description,
@@ -74,6 +82,12 @@ def jsonl(tasks: Iterable[Told]) -> str:
         )
         for task in tasks
     )
+
+
+def own_line(number: int, **fields: Any) -> str:
+    """Return a line that `import jsonl` takes, but for what the fields break."""
+    told = {"uid": Told(number).uid, "title": f"t{number}", "owner": "ana"}
+    return json.dumps(told | fields) + "\n"
 
 
 FORMATS: dict[str, Callable[[Iterable[Told]], str]] = {

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from audit import check_history, tables
 from commands import Here
+from importing import Importing, counts, found, ids
 from made_up_files import FORMATS, Told
 from workers import psql
 
-from concord.sql import assignments, listing, projects, tags, tasks, users
+from concord.sql import assignments, projects, tags, tasks, users
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from concord.database import Database
     from concord.models import Task
-
-NOTHING = {"created": 0, "updated": 0, "unchanged": 0, "skipped": 0, "conflicting": 0}
 
 FIRST = [Told(number) for number in (1, 2, 3, 4)]
 """The file as it first was."""
@@ -33,30 +32,6 @@ THERE = [
     replace(FIRST[3], tags=("parallel",)),
 ]
 """The file later: of each task another field has changed."""
-
-
-@dataclass
-class Importing:
-    """Imports files into project API with the command line, in this process."""
-
-    here: Here
-    name: str = "spec-kit"
-
-    def __call__(self, told: list[Told] | str, *options: str, code: int = 0) -> Any:
-        """Import a file and return the counts, or the error; the exit code must be as given."""
-        text = told if isinstance(told, str) else FORMATS[self.name](told)
-        (self.here.home / "file").write_text(text, encoding="utf-8")
-        result = self.here("import", self.name, "file", "--project", "API", "--json", *options)
-        assert result.code == code, result
-        if code:
-            return result.error
-        report = result.json
-        self.conflicts = [(told["task"], told["fields"]) for told in report.pop("conflicts")]
-        return report
-
-    def export(self) -> str:
-        """Return what `export jsonl` writes."""
-        return self.here("export", "jsonl").out
 
 
 @pytest.fixture
@@ -72,18 +47,6 @@ def each_format(importing: Importing, request: pytest.FixtureRequest) -> Importi
     """Imports files of each format in turn."""
     importing.name = request.param
     return importing
-
-
-def counts(**kinds: int) -> dict[str, int]:
-    return NOTHING | kinds
-
-
-def found(database: Database, **filters: Any) -> tuple[Task, ...]:
-    return database.run(listing.snapshot, listing.Filters(**filters))
-
-
-def ids(database: Database) -> list[int]:
-    return [task.id for task in found(database)]
 
 
 def told(task: Task) -> tuple[str, str | None, str, tuple[str, ...]]:

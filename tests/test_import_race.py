@@ -12,8 +12,9 @@ from made_up_files import FORMATS, Told
 from workers import Workers
 
 from concord.database import Database
-from concord.models import ImportedTask
-from concord.sql import assignments, imports, listing, projects, tags, tasks, users
+from concord.errors import Refused
+from concord.models import ImportedComment, ImportedTask
+from concord.sql import assignments, imports, links, listing, projects, tags, tasks, users
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,12 +190,88 @@ def test_a_project_is_not_archived_under_an_import(workers: Workers, database: D
     assert archived.result().archived_at is not None
 
 
+def test_an_import_and_a_command_that_each_add_half_of_a_circle_do_not_both_succeed(
+    workers: Workers, database: Database, url: str
+) -> None:
+    bring(database, row(1), row(2))
+    there = [row(1), row(2, blocked_by=("bd-1",))]
+    gate, other, importer = workers.gate(), workers.worker(), workers.worker()
+    linking = other.run(gate.before_commit(links.block), [1], [2])
+    report = importer.run(imports.run, there, **API)
+    assert importer.waits_for(other)
+    gate.open()
+    linking.result()
+    with pytest.raises(Refused, match=r"bd-\d → bd-\d → bd-\d"):
+        report.result()
+    assert importer.outcomes == [("retry", "40001"), ("failed", None)]
+    assert [task.blocked_by for task in found(database)] == [(2,), ()]
+    assert check_history(url) == 2
+
+
+def test_a_command_that_comes_while_an_import_links_sees_what_it_linked(
+    workers: Workers, database: Database
+) -> None:
+    bring(database, row(1), row(2))
+    gate, other, importer = workers.gate(), workers.worker(), workers.worker()
+    there = [row(1), row(2, parent="bd-1")]
+    report = importer.run(gate.before_commit(imports.run), there, **API)
+    linking = other.run(links.block, [1], [2])
+    assert other.waits_for(importer)
+    gate.open()
+    assert report.result().updated == 1
+    with pytest.raises(Refused):
+        linking.result()
+    assert [(task.parent, task.blocked_by) for task in found(database)] == [(None, ()), (1, ())]
+
+
+def test_an_import_that_links_nothing_new_waits_for_nobody_who_links(
+    workers: Workers, database: Database
+) -> None:
+    there = [row(1), row(2, blocked_by=("bd-1",)), row(3)]
+    bring(database, *there)
+    gate, other, importer = workers.gate(), workers.worker(), workers.worker()
+    linking = other.run(gate.before_commit(links.block), [3], [2])
+    report = importer.run(imports.run, [*there[:2], row(3)], **API)
+    assert report.result().unchanged == 3
+    gate.open()
+    linking.result()
+
+
+def test_an_import_does_not_break_a_limit_that_somebody_reaches_at_the_same_time(
+    workers: Workers, database: Database
+) -> None:
+    database.run(projects.add, "API")
+    database.run(projects.edit, "API", {"wip_limit": 1})
+    mine = database.run(tasks.add, tasks.NewTask("Mine", project="API")).id
+    gate, other, importer = workers.gate(), workers.worker(), workers.worker()
+    starting = other.run(gate.before_commit(tasks.set_status), [mine], "in_progress")
+    report = importer.run(imports.run, [row(status="in_progress")], **API)
+    assert importer.waits_for(other)
+    gate.open()
+    starting.result()
+    with pytest.raises(Refused, match=f"in progress: {mine}"):
+        report.result()
+    assert [task.title for task in found(database)] == ["Mine"]
+
+
 def test_an_import_runs_the_same_statements_for_any_number_of_tasks(settings: Settings) -> None:
     def statements(numbers: range) -> list[list[str]]:
         records: list[Record] = []
         with Database(settings, "test", observe=records.append) as database:
             people = ("ana", "zoe")
-            bring(database, *(row(n, tags=("one", "two"), assignees=people) for n in numbers))
+            said = (ImportedComment("Said.", ref="1"), ImportedComment("Said again.", ref="2"))
+            first = f"bd-{numbers[0]}"
+            told = [
+                row(
+                    n,
+                    tags=("one", "two"),
+                    assignees=people,
+                    comments=said,
+                    blocked_by=() if n == numbers[0] else (first,),
+                )
+                for n in numbers
+            ]
+            bring(database, *told)
             bring(database, *(row(n, "Later") for n in numbers))
         return [[statement.name for statement in record.statements] for record in records]
 

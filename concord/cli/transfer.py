@@ -80,12 +80,15 @@ def export(app: App, format_name: str, file: str, projects: tuple[str, ...], tra
 
     FORMAT is jsonl, csv or spec-kit.
     """
-    from concord.sql import listing
+    from concord.sql import exports, listing
 
     if app.fields is not None:
         raise click.UsageError("an export has all fields; choose some with: task list --fields")
-    found = app.run(
-        listing.snapshot, listing.Filters(projects=projects, trash=None if trash else False)
+    filters = listing.Filters(projects=projects, trash=None if trash else False)
+    found: tuple[Task, ...] = (
+        app.run(exports.in_full, filters)
+        if format_name == "jsonl"
+        else app.run(listing.snapshot, filters)
     )
     lines = _writer(format_name)(found, ", ".join(projects) or "Tasks")
     if file == "-":
@@ -101,13 +104,14 @@ def export(app: App, format_name: str, file: str, projects: tuple[str, ...], tra
 def _import(
     app: App, name: str, file: str, project: str | None, *, dry_run: bool, skip_bad: bool
 ) -> None:
-    from concord.models import BadRow, ImportedTask, ImportReport, SkippedRow
+    from concord.models import BadRow, ImportedTask, ImportReport, SkippedRow, Unlinked
     from concord.sql import imports
 
     app.render.check(ImportReport)
     rows: list[ImportedTask] = []
     skipped: list[SkippedRow] = []
     bad: list[BadRow] = []
+    unlinked: list[Unlinked] = []
     for row in _parser(name)(_read(file)):
         match row:
             case ImportedTask():
@@ -116,6 +120,8 @@ def _import(
                 skipped.append(row)
             case BadRow():
                 bad.append(row)
+            case Unlinked():
+                unlinked.append(row)
     if bad and not skip_bad:
         raise _unreadable(file, bad)
     for row in bad:
@@ -127,6 +133,7 @@ def _import(
             format_name=name,
             project=project,
             skipped=len(skipped) + len(bad),
+            unlinked=unlinked,
             dry_run=dry_run,
             watch=watch,
         )
@@ -138,6 +145,15 @@ def _import(
             ref=conflict.ref,
             task=conflict.task,
             fields=conflict.fields,
+        )
+    for each in report.unlinked:
+        said = "waits for" if each.field == "blocked_by" else "is part of"
+        app.render.notice(
+            "unlinked",
+            f"{each.ref} {said} {each.other}: left out, {each.reason}",
+            ref=each.ref,
+            field=each.field,
+            other=each.other,
         )
     kinds = ("created", "updated", "unchanged", "skipped", "conflicting")
     told = ", ".join(f"{getattr(report, kind)} {kind}" for kind in kinds)
@@ -173,9 +189,9 @@ def _parser(name: str) -> Callable[[bytes], Iterable[ParsedRow]]:
 def _writer(name: str) -> Callable[[Iterable[Task], str], Iterable[str]]:
     match name:
         case "spec-kit":
-            from concord.formats import spec_kit
+            from concord.formats import spec_kit_dump
 
-            return spec_kit.dump
+            return spec_kit_dump.dump
         case "csv":
             from concord.formats import table
 

@@ -1,18 +1,23 @@
 """beads' JSON Lines: an issue, its labels, dependencies and comments in a line.
 
-What a task has no field for goes into its description, as sections: design, acceptance criteria,
-notes, close reason, dependencies and comments.
+An issue waits for what `blocks` it, and is a part of its first `parent-child`. What a task has no
+field for goes into its description, as sections: design, acceptance criteria, notes, close reason
+and all dependencies that are none here: those of other types, on issues that are not in the file,
+on a second parent, and those that close a circle.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from concord.formats import text
 from concord.formats.names import tag_name, user_name
-from concord.models import BadRow, ImportedTask, SkippedRow
+from concord.models import BadRow, ImportedComment, ImportedTask, SkippedRow, Unlinked
+from concord.order import arrange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,8 +56,11 @@ def parse(data: bytes) -> Iterator[ParsedRow]:
     Nothing in a file raises: a line that cannot be read is a `BadRow`, and so is one whose id
     occurred before. Titles become one line within `TITLE_LIMIT`; a longer one ends in `…`, with
     the full text as the first paragraph of the description. Priority 0 is `urgent`; none is `none`.
+    At the end come, as `Unlinked`, further parents and the dependencies that would close a circle.
     """
     seen: dict[str, int] = {}
+    issues: list[_Issue] = []
+    rows: list[ImportedTask | SkippedRow | BadRow] = []
     for number, line in enumerate(text.lines(data), start=1):
         if not line.strip():
             continue
@@ -60,7 +68,87 @@ def parse(data: bytes) -> Iterator[ParsedRow]:
             row = _row(number, _record(line), seen)
         except _UnreadableError as error:
             row = BadRow(number, str(error))
-        yield row
+        if isinstance(row, _Issue):
+            issues.append(row)
+        else:
+            rows.append(row)
+    tasks, unlinked = _linked(issues)
+    yield from sorted([*tasks, *rows], key=lambda row: row.line)
+    yield from unlinked
+
+
+@dataclass(frozen=True, slots=True)
+class _Dependency:
+    """What an issue says of another one."""
+
+    kind: str
+    on: str
+    own: bool
+    """Whether it is the issue's own, and not another one's that stands in its line."""
+
+    @property
+    def line(self) -> str:
+        return f"- {self.kind} {self.on}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Issue:
+    """An issue whose dependencies are still to be sorted out."""
+
+    task: ImportedTask
+    dependencies: tuple[_Dependency, ...]
+
+    def on(self, kind: str) -> list[str]:
+        """Return the issues that it depends on in a way, each once."""
+        own = (each.on for each in self.dependencies if each.own and each.kind == kind)
+        return list(dict.fromkeys(own))
+
+    def row(self, parent: str | None, blockers: list[str], known: set[str]) -> ImportedTask:
+        """Return the task with these, and with all other dependencies in its description."""
+        carried = {("parent-child", parent), *(("blocks", blocker) for blocker in blockers)}
+        rest = [
+            each.line
+            for each in self.dependencies
+            if not (each.own and (each.kind, each.on) in carried and each.on in known)
+        ]
+        parts = [self.task.description, _section("Dependencies", "\n".join(rest))]
+        return replace(
+            self.task,
+            description="\n\n".join(filter(None, parts)) or None,
+            parent=parent,
+            blocked_by=tuple(blockers),
+        )
+
+
+def _linked(issues: list[_Issue]) -> tuple[list[ImportedTask], list[Unlinked]]:
+    """Return the tasks of issues with their parents and blockers, and what cannot be either."""
+    refs = [issue.task.ref for issue in issues]
+    known = set(refs)
+    parents: dict[str, str] = {}
+    blockers: dict[str, list[str]] = {}
+    unlinked: list[Unlinked] = []
+    for issue in issues:
+        ref = issue.task.ref
+        blockers[ref] = issue.on("blocks")
+        # One that is in the file, if any is: the others may be long gone.
+        parent, *others = sorted(issue.on("parent-child"), key=lambda on: on not in known) or [None]
+        if parent is not None:
+            parents[ref] = parent
+        for other in others:
+            reason = f"a task is part of one other, here of {parent}"
+            unlinked.append(Unlinked(ref, "parent", str(other), reason))
+    for each in arrange(refs, parents, blockers).left_out:
+        if each.field == "parent":
+            del parents[each.name]
+        else:
+            blockers[each.name].remove(each.other)
+        circle = " → ".join([*each.circle, each.circle[0]])
+        reason = f"would close a circle: {circle}"
+        unlinked.append(Unlinked(each.name, each.field, each.other, reason))
+    tasks = [
+        issue.row(parents.get(issue.task.ref), blockers[issue.task.ref], known) for issue in issues
+    ]
+    return tasks, unlinked
 
 
 def _record(line: str) -> dict[str, Any]:
@@ -81,7 +169,7 @@ def _record(line: str) -> dict[str, Any]:
     return cast("dict[str, Any]", record)
 
 
-def _row(number: int, record: dict[str, Any], seen: dict[str, int]) -> ImportedTask | SkippedRow:
+def _row(number: int, record: dict[str, Any], seen: dict[str, int]) -> _Issue | SkippedRow:
     kind = _text(record, "_type")
     if kind not in (None, "issue"):
         return SkippedRow(number, f"a record of type {kind}, not an issue")
@@ -96,14 +184,14 @@ def _row(number: int, record: dict[str, Any], seen: dict[str, int]) -> ImportedT
     return row
 
 
-def _task(number: int, ref: str, record: dict[str, Any]) -> ImportedTask:
+def _task(number: int, ref: str, record: dict[str, Any]) -> _Issue:
     title_lines = map(str.strip, _required(record, "title").splitlines())
     title, full_title = text.fit_title(" ".join(filter(None, title_lines)))
     assignee = _user(record, "assignee")
     status = _status(record)
     updated_at = _time(record, "updated_at")
     closed_at = _time(record, "closed_at")
-    return ImportedTask(
+    task = ImportedTask(
         ref=ref,
         title=title,
         line=number,
@@ -117,7 +205,9 @@ def _task(number: int, ref: str, record: dict[str, Any]) -> ImportedTask:
         created_at=_time(record, "created_at"),
         updated_at=updated_at,
         completed_at=(closed_at or updated_at) if status == "completed" else None,
+        comments=tuple(_comments(record)),
     )
+    return _Issue(task, tuple(_dependencies(ref, record)))
 
 
 def _text(record: dict[str, Any], key: str) -> str | None:
@@ -216,10 +306,6 @@ def _description(full_title: str | None, record: dict[str, Any]) -> str | None:
     parts = [full_title, _text(record, "description")]
     for heading, key in _SECTIONS.items():
         parts.append(_section(heading, _text(record, key)))
-    dependencies = map(_dependency, _objects(record, "dependencies"))
-    parts.append(_section("Dependencies", "\n".join(dependencies)))
-    comments = map(_comment, _objects(record, "comments"))
-    parts.append(_section("Comments", "\n\n".join(comments)))
     return "\n\n".join(part.strip("\n") for part in parts if part) or None
 
 
@@ -227,14 +313,25 @@ def _section(heading: str, content: str | None) -> str | None:
     return f"## {heading}\n\n" + content.strip("\n") if content else None
 
 
-def _dependency(dependency: dict[str, Any]) -> str:
-    kind = _text(dependency, "type") or "blocks"
-    return f"- {kind} {_required(dependency, 'depends_on_id')}"
+def _dependencies(ref: str, record: dict[str, Any]) -> Iterator[_Dependency]:
+    for each in _objects(record, "dependencies"):
+        kind = _text(each, "type") or "blocks"
+        on = _required(each, "depends_on_id")
+        yield _Dependency(kind, on, own=(_text(each, "issue_id") or ref) == ref)
 
 
-def _comment(comment: dict[str, Any]) -> str:
-    author = _text(comment, "author")
-    time = _time(comment, "created_at")
-    head = [f"**{author}**" if author else "", f"{time:%Y-%m-%d %H:%M} UTC" if time else ""]
-    content = _text(comment, "text") or ""
-    return "\n\n".join(filter(None, [", ".join(filter(None, head)), content.strip("\n")]))
+def _comments(record: dict[str, Any]) -> Iterator[ImportedComment]:
+    """Yield the comments that say something, each with a ref that stays the same."""
+    refs: set[str] = set()
+    for each in _objects(record, "comments"):
+        author = _user(each, "author")
+        created_at = _time(each, "created_at")
+        body = (_text(each, "text") or "").strip("\n")
+        given = each.get("id")
+        told = f"{author}\n{created_at}\n{body}"
+        ref = str(given) if type(given) is int else _text(each, "id")
+        if not ref or ref in refs:
+            ref = hashlib.sha256(told.encode()).hexdigest()[:32]
+        if body and ref not in refs:
+            refs.add(ref)
+            yield ImportedComment(body, author, created_at, ref)

@@ -1,14 +1,20 @@
-"""Concord's own format: a task's JSON object a line. What is exported comes back the same."""
+"""Concord's own format: a task's JSON object a line. What is exported comes back the same.
+
+With its parent, blockers, recurrence and comments, which other tasks' ids stand for as far as they
+are in the file. Claims are not carried: a lease means nothing elsewhere. `blocks` and `children`
+follow from what other lines say, and a comment gets a number of its own.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from concord.models import BadRow, ImportedTask, Task
+from concord.models import BadRow, ImportedComment, ImportedTask, Task, Unlinked
 from concord.plain import dumps
 from concord.vocabulary import PRIORITIES, STATUSES, TITLE_LIMIT
 
@@ -26,7 +32,15 @@ LARGEST_VERSION = 2**30
 TAG = r"(?!-|[0-9]+\Z)[^\x00-\x20\x7f,]{1,64}"
 USERNAME = rf"(?!(?i:me|none)\Z){TAG}"
 PROJECT = "[A-Z][A-Z0-9_-]{0,31}"
+RECURRENCE = (
+    "(?:every|after) [1-9][0-9]{0,3}[hdwmy]"
+    "|every (?:mon|tue|wed|thu|fri|sat|sun)(?:,(?:mon|tue|wed|thu|fri|sat|sun))*"
+)
+ZONE = "[A-Za-z0-9_+/-]{1,64}"
 """What the database surely refuses does not match. Here it can still be told by its line."""
+
+LATER = ("parent", "auto_close", "recurrence", "blocked_by", "comments")
+"""Keys that a line may be without, as those of older files are: then it says nothing of them."""
 
 
 def dump(tasks: Iterable[Task]) -> Iterator[str]:
@@ -36,36 +50,73 @@ def dump(tasks: Iterable[Task]) -> Iterator[str]:
 
 
 def parse(data: bytes) -> Iterator[ParsedRow]:
-    """Yield a task or a bad row for each line. Empty lines mean nothing. Raises nothing."""
+    """Yield a task or a bad row for each line. Empty lines mean nothing. Raises nothing.
+
+    Then come, as `Unlinked`, tasks that others name but that are not in the file.
+    """
+    bad: list[BadRow] = []
+    rows: list[tuple[ImportedTask, dict[str, Any]]] = []
     seen: dict[tuple[str, UUID | int | None], int] = {}
     for number, line in enumerate(data.split(b"\n"), start=1):
         if not line.strip():
             continue
         try:
-            row = _task(json.loads(line.decode("utf-8-sig")), number)
+            row, fields = _task(json.loads(line.decode("utf-8-sig")), number)
         except RecursionError:
-            yield BadRow(number, "too deeply nested")
+            bad.append(BadRow(number, "too deeply nested"))
             continue
         except ValueError as error:
-            yield BadRow(number, str(error))
+            bad.append(BadRow(number, str(error)))
             continue
-        # The id as well is for one task only, because parents are named by it.
+        # The id as well is for one task only, because others are named by it; and a task has one
+        # that follows it.
         names = [("uid", row.uid), *([("id", row.id)] if row.id else [])]
+        names += [("previous", fields["previous"])] if fields.get("previous") else []
         twins = [name for name in names if name in seen]
         if twins:
             kind, name = twins[0]
-            yield BadRow(number, f"{kind} {name} was already on line {seen[kind, name]}")
+            bad.append(BadRow(number, f"{kind} {name} was already on line {seen[kind, name]}"))
             continue
         seen |= dict.fromkeys(names, number)
-        yield row
+        rows.append((row, fields))
+    refs = {row.id: row.ref for row, _ in rows if row.id}
+    unlinked: list[Unlinked] = []
+    tasks = [_linked(row, fields, refs, unlinked) for row, fields in rows]
+    yield from sorted([*tasks, *bad], key=lambda row: row.line)
+    yield from unlinked
 
 
-def _task(document: Any, line: int) -> ImportedTask:
-    """Return a line's task. Raises `ValueError` saying what is wrong with it."""
+def _linked(
+    row: ImportedTask, fields: dict[str, Any], refs: dict[int, str], unlinked: list[Unlinked]
+) -> ImportedTask:
+    """Return a task with the refs of those that it names by their ids; add those it cannot have."""
+    parent, previous = fields.get("parent"), fields.get("previous")
+    blockers: list[int] = fields.get("blocked_by", [])
+    missing = [("blocked_by", blocker) for blocker in blockers if blocker not in refs]
+    if parent is not None and parent not in refs:
+        missing.append(("parent", parent))
+    for name, other in missing:
+        kind = "parent" if name == "parent" else "blocked_by"
+        unlinked.append(Unlinked(str(row.id or row.ref), kind, str(other), "not in the file"))
+    return replace(
+        row,
+        parent=refs.get(parent) if parent else None,
+        previous=refs.get(previous) if previous else None,
+        blocked_by=tuple(refs[blocker] for blocker in blockers if blocker in refs),
+        partial=(*row.partial, *dict.fromkeys(name for name, _ in missing)),
+    )
+
+
+def _task(document: Any, line: int) -> tuple[ImportedTask, dict[str, Any]]:
+    """Return a line's task, and its fields. Raises `ValueError` saying what is wrong with it.
+
+    What it says of other tasks is not in the task yet, but known to be sound.
+    """
     if not isinstance(document, dict):
         raise ValueError("not a JSON object")
     fields = cast("dict[str, Any]", document)
     uid = _uid(fields)
+    recurrence, zone = _recurrence(fields)
     made = ImportedTask(
         ref=str(uid),
         uid=uid,
@@ -77,7 +128,6 @@ def _task(document: Any, line: int) -> ImportedTask:
         tags=_names(fields, "tags", TAG),
         assignees=_names(fields, "assignees", USERNAME),
         id=_number(fields, "id", LARGEST_ID),
-        parent=_number(fields, "parent", LARGEST_ID),
         version=_number(fields, "version", LARGEST_VERSION),
         project=_project(fields),
         description=_optional_text(fields, "description"),
@@ -87,12 +137,26 @@ def _task(document: Any, line: int) -> ImportedTask:
         updated_at=_moment(fields, "updated_at"),
         completed_at=_moment(fields, "completed_at"),
         deleted_at=_moment(fields, "deleted_at"),
+        started_at=_moment(fields, "started_at"),
+        canceled_at=_moment(fields, "canceled_at"),
+        auto_close=_flag(fields, "auto_close"),
+        comments=_comments(fields),
+        partial=tuple(name for name in LATER if name not in fields),
+        recurrence=recurrence,
+        recurrence_zone=zone,
     )
-    if made.completed_at is not None and made.status != "completed":
-        raise ValueError("completed_at: only a completed task has one")
-    if made.parent is not None and made.parent == made.id:
-        raise ValueError("parent: the task itself")
-    return made
+    for status in ("completed", "canceled"):
+        if getattr(made, f"{status}_at") is not None and made.status != status:
+            raise ValueError(f"{status}_at: only a {status} task has one")
+    others = [("parent", fields.get("parent")), ("previous", fields.get("previous"))]
+    others += [("blocked_by", blocker) for blocker in _list(fields, "blocked_by")]
+    for name, other in others:
+        if _number({name: other}, name, LARGEST_ID) is None:
+            if name == "blocked_by":
+                raise ValueError("blocked_by: not a list of ids")
+        elif other == made.id:
+            raise ValueError(f"{name}: the task itself")
+    return made, fields
 
 
 def _uid(fields: dict[str, Any]) -> UUID:
@@ -124,11 +188,61 @@ def _optional_text(fields: dict[str, Any], name: str) -> str | None:
 
 
 def _names(fields: dict[str, Any], name: str, rule: str) -> tuple[str, ...]:
+    texts = [_text({name: value}, name) for value in _list(fields, name)]
+    return tuple(_name(text, name, rule) for text in texts)
+
+
+def _list(fields: dict[str, Any], name: str) -> list[Any]:
     values = fields.get(name, [])
     if not isinstance(values, list):
         raise ValueError(f"{name}: not a list")
-    texts = [_text({name: value}, name) for value in cast("list[Any]", values)]
-    return tuple(_name(text, name, rule) for text in texts)
+    return cast("list[Any]", values)
+
+
+def _flag(fields: dict[str, Any], name: str) -> bool:
+    value = fields.get(name, False)
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}: neither true nor false")
+    return value
+
+
+def _recurrence(fields: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return the rule and its zone; a rule without one is in UTC."""
+    rule = _optional_text(fields, "recurrence")
+    if rule is None:
+        return None, None
+    if not re.fullmatch(RECURRENCE, rule):
+        raise ValueError(f"recurrence: {rule!r} is none")
+    zone = _optional_text(fields, "recurrence_zone") or "UTC"
+    if not re.fullmatch(ZONE, zone):
+        raise ValueError(f"recurrence_zone: {zone!r} is none")
+    return rule, zone
+
+
+def _comments(fields: dict[str, Any]) -> tuple[ImportedComment, ...]:
+    try:
+        comments = tuple(map(_comment, _list(fields, "comments")))
+    except ValueError as error:
+        raise ValueError(f"comments: {error}") from None
+    refs = [comment.ref for comment in comments if comment.ref is not None]
+    if len(refs) > len(set(refs)):
+        raise ValueError("comments: two of one external_ref")
+    return comments
+
+
+def _comment(document: Any) -> ImportedComment:
+    if not isinstance(document, dict):
+        raise ValueError("not a JSON object")
+    fields = cast("dict[str, Any]", document)
+    body = _text(fields, "body")
+    if not body.strip():
+        raise ValueError("body: says nothing")
+    return ImportedComment(
+        body,
+        author=_name(_text(fields, "author"), "author", USERNAME),
+        created_at=_moment(fields, "created_at"),
+        ref=_optional_text(fields, "external_ref"),
+    )
 
 
 def _name(text: str, field: str, rule: str) -> str:

@@ -10,70 +10,78 @@ id is a `T` number is a task wherever it is nested. One whose text begins with `
 `TXXX` and the like is a task that somebody mistyped, and a `BadRow`; any other checkbox is prose,
 like everything in code blocks and HTML comments.
 
-Two things of Concord's own, which other readers of Markdown take as nothing: a title that begins
-with what would be a marker is written `\[P] …`, and a description that indented lines cannot
-hold exactly is written as a JSON string inside an HTML comment.
+A phase that has tasks is a task as well, of which they are parts: its `ref` is `Phase 3`, its title
+the heading, its description the paragraphs `**Goal**`, `**Purpose**`, `**Independent Test**` and
+`**Checkpoint**`. It is completed when all of them are. What waits for what follows from the phases,
+from `[P]` and from `(depends on T012)`: see `spec_kit_order`.
+
+Three things of Concord's own, which other readers of Markdown take as nothing: a title that begins
+with what would be a marker is written `\[P] …`; a description that such lines cannot hold exactly
+is written as a JSON string inside an HTML comment; and so are the dependencies that neither the
+order nor the text tells.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from concord.formats import text
+from concord.formats import spec_kit_order, text
 from concord.models import BadRow, ImportedTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from concord.models import ParsedRow, Task
+    from concord.models import ParsedRow
 
 _TAB = 4
 
 _CHECKBOX = re.compile(
     r"[ \t]*(?:[-*+]|[0-9]{1,9}[.)])\s*\[\s*+(?P<box>[^\]\s]?)\s*+\]\s*(?P<text>.*)", re.DOTALL
 )
-_MARKER = r"(?:\*\*)?\[(?i:P|US[0-9]{1,6}[a-z]?)\](?:\*\*)?:?(?=\s|\[|\*\*\[|$)"
+MARKER = r"(?:\*\*)?\[(?i:P|US[0-9]{1,6}[a-z]?)\](?:\*\*)?:?(?=\s|\[|\*\*\[|$)"
 _MARKER_NAME = re.compile(r"\[(P|US[0-9]+[a-z]?)\]", re.IGNORECASE)
 _TASK = re.compile(
-    rf"(?P<before>(?:{_MARKER}\s*)*)"
+    rf"(?P<before>(?:{MARKER}\s*)*)"
     r"(?P<bold>\*\*|__)?(?P<ref>T[0-9]{3,18}[A-Za-z]?)[:.]?(?P<end>(?P=bold))?[:.]?(?=\s|\[|$)"
-    rf"(?P<after>(?:\s*{_MARKER})*)\s*(?P<title>.*)",
+    rf"(?P<after>(?:\s*{MARKER})*)\s*(?P<title>.*)",
     re.DOTALL,
 )
 _MISTYPED_TASK = re.compile(
-    rf"(?:{_MARKER}\s*)*(?P<id>[*_~`(\[]{{0,4}}[Tt][-_]?(?:[0-9]|[Xx#?]{{2}})\S{{0,30}})"
+    rf"(?:{MARKER}\s*)*(?P<id>[*_~`(\[]{{0,4}}[Tt][-_]?(?:[0-9]|[Xx#?]{{2}})\S{{0,30}})"
 )
-_ESCAPED_MARKER = re.compile(rf"\\+{_MARKER}")
-_MARKER_LIKE = re.compile(rf"\\*{_MARKER}")
+_ESCAPED_MARKER = re.compile(rf"\\+{MARKER}")
 
 _HEADING = re.compile(r" {0,3}(?P<level>#{1,6})\s+(?P<text>.*)", re.DOTALL)
-_PHASE = re.compile(
+PHASE = re.compile(
     r"\W*(?i:phase)[\s-]+(?P<label>[0-9]{1,6}(?:\.[0-9]{1,6})*[A-Za-z]?(?!\.?\w)"
     r"|(?:[A-Z]|[IVX]{2,6})(?=\s*(?:[^\w\s]|$)))"
 )
 _FENCE = re.compile(r"[ \t]*(?P<fence>`{3,}+(?!.*`)|~{3,})")
 _COMMENT = re.compile(r"[ \t]*<!--(?!.*-->)")
 _EXACT_DESCRIPTION = re.compile(r'<!-- concord:description ("(?:[^"\\]|\\.)*") -->')
-
-_STORY_TAG = re.compile(r"us([0-9]{1,6}[a-z]?)")
-_PHASE_TAG = re.compile(r"phase-([0-9]{1,6}(?:\.[0-9]{1,6})*[a-z]?|[a-z]|[ivx]{2,6})")
-# One digit less than `parse` reads: the number after the highest can be read as well.
-_OWN_REF = re.compile(r"T([0-9]{3,17})[A-Za-z]?")
+_DEPENDS = re.compile(r"<!-- concord:depends on (?P<refs>[A-Za-z0-9., ]*) -->")
+_TOLD = re.compile(r"\*\*(?i:goal|purpose|independent test|checkpoint)\b")
+_BOLD = re.compile(r"(\*\*|__)(.+)\1")
+_NUMBER = re.compile(r"[0-9]+")
 
 
 def parse(data: bytes) -> Iterator[ParsedRow]:
-    """Yield the tasks of a `tasks.md` in the order of their lines.
+    """Yield the phases and tasks of a `tasks.md` in the order of their lines.
 
     Nothing in a file raises: a task that cannot be taken (no title, a box that holds neither `x`
     nor a space, an id that is mistyped or occurred before, a NUL character) is a `BadRow`, and so
     is a code block or comment that is never closed and hides tasks. Titles beyond `TITLE_LIMIT`
     are cut and end in `…`, with the full text as the first paragraph of the description.
     """
-    return _Reader().read(text.prose(data))
+    return iter(_Reader().read(text.prose(data)))
+
+
+def phase_ref(label: str) -> str:
+    """Return the ref of the phase that its heading calls `label`."""
+    return f"Phase {label.lower() if label[0].isdigit() else label.upper()}"
 
 
 @dataclass(slots=True)
@@ -95,22 +103,49 @@ class _Item:
             self.bad = BadRow(number, f"{self.ref} {fault}")
 
     def row(self) -> ImportedTask | BadRow:
+        """Return the task by itself. Raises `ValueError` for a text that cannot be stored."""
         if self.bad:
             return self.bad
-        title, full_title = text.fit_title(self.title)
-        description = _description(self.body)
-        if full_title:
-            description = f"{full_title}\n\n{description}" if description else full_title
-        if fault := text.fault(description or ""):
-            return BadRow(self.line, f"{self.ref} {fault}")
-        return ImportedTask(
-            ref=self.ref,
-            title=title,
-            line=self.line,
-            description=description,
-            status="completed" if self.completed else "todo",
+        description, _ = _description(_undented(self.body))
+        return replace(
+            _task(self.line, self.ref, self.title, description, completed=self.completed),
             tags=tuple(sorted(self.tags)),
         )
+
+    def step(self, numbers: Mapping[str, int]) -> spec_kit_order.Step:
+        """Return what its order depends on. `numbers` are those of all refs of the file."""
+        description, told = _description(_undented(self.body))
+        words = f"{self.title}\n{description or ''}"
+        return spec_kit_order.Step(
+            self.ref,
+            "parallel" in self.tags,
+            any(tag.startswith("us") for tag in self.tags),
+            tuple(dict.fromkeys([*spec_kit_order.depends(words, numbers), *told])),
+        )
+
+
+@dataclass(slots=True)
+class _Phase:
+    """A phase, its tasks, and the paragraphs that describe it."""
+
+    line: int
+    level: int
+    ref: str
+    title: str
+    heading: str
+    paragraphs: list[list[str]] = field(default_factory=list[list[str]])
+    depends: tuple[str, ...] = ()
+    items: list[tuple[_Item, ImportedTask]] = field(
+        default_factory=list[tuple[_Item, ImportedTask]]
+    )
+
+    def row(self) -> ImportedTask:
+        """Return the phase as a task. Raises `ValueError` for a text that cannot be stored."""
+        text = "\n\n".join("\n".join(paragraph) for paragraph in self.paragraphs)
+        description, _ = _description(text)
+        completed = all(item.completed for item, _ in self.items)
+        row = _task(self.line, self.ref, self.title, description, completed=completed)
+        return replace(row, auto_close=True)
 
 
 @dataclass(slots=True)
@@ -128,20 +163,21 @@ class _Reader:
     """Reads one file, line by line."""
 
     def __init__(self) -> None:
-        self._phase: tuple[int, str] | None = None
+        self._phases: dict[str, _Phase] = {}
+        self._phase: _Phase | None = None
+        self._paragraph: list[str] | None = None
         self._seen: dict[str, int] = {}
-        # Items nest. A family is handed out, in the order of its lines, as soon as a line stands
-        # outside of all of them.
-        self._family: list[_Item] = []
+        self._items: list[tuple[_Item, _Phase | None]] = []
         self._open: list[_Item] = []
         self._block: _Block | None = None
 
-    def read(self, lines: Iterable[str]) -> Iterator[ParsedRow]:
+    def read(self, lines: Iterable[str]) -> list[ImportedTask | BadRow]:
         for number, raw in enumerate(lines, start=1):
             # Without its NULs a line tells what it was meant to be: UTF-16 that lost its byte
             # order mark must not pass for a file without tasks.
             line, fault = raw.replace("\0", ""), text.fault(raw)
             if not line.strip(" \t"):
+                self._paragraph = None
                 if self._open:
                     self._open[-1].add(number, "", fault)
                 continue
@@ -150,20 +186,57 @@ class _Reader:
                 continue
             while self._open and self._open[-1].indent >= indent:
                 self._open.pop()
-            if not self._open:
-                yield from self._complete_family()
             self._take(number, line, indent, fault)
-        yield from self._complete_family()
+        rows = self._rows()
         if self._block and self._block.hidden and not self._block.owner:
-            yield BadRow(
-                self._block.line,
+            reason = (
                 f"the {self._block.what} that opens here is never closed, "
-                f"and hides {self._block.hidden} task(s)",
+                f"and hides {self._block.hidden} task(s)"
             )
+            rows.append(BadRow(self._block.line, reason))
+        return sorted(rows, key=lambda row: row.line)
 
-    def _complete_family(self) -> Iterator[ParsedRow]:
-        yield from (item.row() for item in self._family)
-        self._family.clear()
+    def _rows(self) -> list[ImportedTask | BadRow]:
+        """Return the phases and tasks, each with what it waits for, and what is neither."""
+        rows: list[ImportedTask | BadRow] = []
+        loose: list[tuple[_Item, ImportedTask]] = []
+        for item, phase in self._items:
+            try:
+                made = item.row()
+            except ValueError as error:
+                made = BadRow(item.line, str(error))
+            if isinstance(made, BadRow):
+                rows.append(made)
+            else:
+                (phase.items if phase else loose).append((item, made))
+        phases = [phase for phase in self._phases.values() if phase.items]
+        items = [*loose, *(pair for phase in phases for pair in phase.items)]
+        numbers = {item.ref: int(_NUMBER.findall(item.ref)[0]) for item, _ in items}
+        waits = spec_kit_order.blockers(
+            [
+                spec_kit_order.Phase(
+                    phase.ref,
+                    phase.heading,
+                    tuple(item.step(numbers) for item, _ in phase.items),
+                    phase.depends,
+                )
+                for phase in phases
+            ],
+            [item.step(numbers) for item, _ in loose],
+        )
+        for phase in phases:
+            try:
+                made = phase.row()
+            except ValueError as error:
+                rows.append(BadRow(phase.line, str(error)))
+                continue
+            rows.append(replace(made, blocked_by=waits.get(phase.ref, ())))
+        parents = {item.ref: phase.ref for phase in phases for item, _ in phase.items}
+        rows += [
+            replace(made, parent=parents.get(made.ref), blocked_by=waits.get(made.ref, ()))
+            for _, made in items
+        ]
+        return rows
 
     def _in_block(self, number: int, line: str, indent: int, fault: str | None) -> bool:
         """Read a line of an open block; False where the line is not, or no longer, in one."""
@@ -186,19 +259,42 @@ class _Reader:
         if item := self._item(number, line, indent):
             if fault and not item.bad:
                 item.bad = BadRow(number, f"{item.ref} {fault}")
-            self._family.append(item)
+            self._items.append((item, self._phase))
             self._open.append(item)
+            self._paragraph = None
             return
         owner = self._open[-1] if self._open else None
         self._block = _opened_block(number, line, owner)
         if owner:
             owner.add(number, line, fault)
         elif heading := _HEADING.match(line):
-            level = len(heading["level"])
-            if phase := _PHASE.match(heading["text"]):
-                self._phase = (level, f"phase-{phase['label'].lower()}")
-            elif self._phase and level <= self._phase[0]:
-                self._phase = None
+            self._paragraph = None
+            self._enter(number, len(heading["level"]), heading["text"].strip())
+        elif self._phase:
+            self._describe(self._phase, line.strip())
+
+    def _enter(self, number: int, level: int, words: str) -> None:
+        """Read a heading: of a phase, or of something else that may end one."""
+        if label := PHASE.match(words):
+            ref = phase_ref(label["label"])
+            bold = _BOLD.fullmatch(words)
+            found = _Phase(number, level, ref, bold[2] if bold else words, words[label.end() :])
+            self._phase = self._phases.setdefault(ref, found)
+            self._phase.level = level
+        elif self._phase and level <= self._phase.level:
+            self._phase = None
+
+    def _describe(self, phase: _Phase, line: str) -> None:
+        """Read a line of prose in a phase."""
+        if self._block:
+            self._paragraph = None
+        elif depends := _DEPENDS.fullmatch(line):
+            phase.depends = _listed(depends)
+        elif _TOLD.match(line) or _EXACT_DESCRIPTION.fullmatch(line):
+            self._paragraph = [line]
+            phase.paragraphs.append(self._paragraph)
+        elif self._paragraph:
+            self._paragraph.append(line)
 
     def _item(self, number: int, line: str, indent: int) -> _Item | None:
         checkbox = _CHECKBOX.match(line)
@@ -216,7 +312,7 @@ class _Reader:
         markers = _MARKER_NAME.findall(task["before"] + task["after"])
         item.tags.update("parallel" if name in "Pp" else name.lower() for name in markers)
         if self._phase:
-            item.tags.add(self._phase[1])
+            item.tags.add(self._phase.ref.lower().replace(" ", "-"))
         if box not in ("", "x", "X"):
             item.bad = BadRow(number, f"{item.ref} has {box} in its box: write [ ] or [x]")
         elif not item.title:
@@ -257,93 +353,38 @@ def _undent(line: str, margin: int) -> str:
     return " " * (column - margin) + line[index:]
 
 
-def _description(body: list[str]) -> str | None:
-    margin = min((_indent(line) for line in body if line), default=None)
-    if margin is None:
-        return None
-    description = "\n".join(_undent(line, margin) if line else "" for line in body).strip("\n")
-    if exact := _EXACT_DESCRIPTION.fullmatch(description):
+def _undented(body: list[str]) -> str:
+    """Return lines without the indentation that all of them have."""
+    margin = min((_indent(line) for line in body if line), default=0)
+    return "\n".join(_undent(line, margin) if line else "" for line in body).strip("\n")
+
+
+def _description(words: str) -> tuple[str | None, tuple[str, ...]]:
+    """Return the description that a text is, and the refs in the comment before it."""
+    depends: tuple[str, ...] = ()
+    if told := _DEPENDS.match(words):
+        depends = _listed(told)
+        words = words[told.end() :].strip("\n")
+    if exact := _EXACT_DESCRIPTION.fullmatch(words):
         try:
-            return json.loads(exact[1])
+            return json.loads(exact[1]), depends
         except ValueError:
             pass
-    return description
+    return words or None, depends
 
 
-def dump(tasks: Iterable[Task], name: str) -> Iterator[str]:
-    """Yield the lines (without line ends) of a `tasks.md` titled `name`, to be saved as UTF-8.
-
-    `parse` reads the same refs, titles, descriptions and markers back. Tasks stand under their
-    phase, in the order of the phases, and those without one in a section of their own at the
-    end. A task whose `external_ref` is not a `T` number of its own gets the next free one.
-
-    The format knows done and not done, one phase for a task (the first is taken), and no tags but
-    `parallel`, `phase-N` and `usN`; the rest of a task has no place in it.
-    """
-    tasks = list(tasks)
-    phases: dict[str | None, list[tuple[str, Task]]] = {}
-    for ref, task in zip(_refs(tasks), tasks, strict=True):
-        phase = next(iter(_labels(task, _PHASE_TAG)), None)
-        phases.setdefault(phase, []).append((ref, task))
-    yield f"# Tasks: {' '.join(name.split())}"
-    if not all(f"{task.title}{task.description}".isascii() for task in tasks):
-        yield text.INTACT
-    for phase in sorted(phases, key=lambda label: (label is None, _natural(label or ""))):
-        yield ""
-        yield _heading(phase, [task for _, task in phases[phase]])
-        yield ""
-        for ref, task in phases[phase]:
-            yield _item_line(ref, task)
-            yield from _body(task.description)
+def _listed(depends: re.Match[str]) -> tuple[str, ...]:
+    return tuple(ref.strip() for ref in depends["refs"].split(",") if ref.strip())
 
 
-def _refs(tasks: list[Task]) -> Iterator[str]:
-    """Yield a ref for each task: its own `T` number, else the next after the highest of all."""
-    own = [_OWN_REF.fullmatch(task.external_ref or "") for task in tasks]
-    fresh = itertools.count(max((int(ref[1]) for ref in own if ref), default=0) + 1)
-    used: set[str] = set()
-    for match in own:
-        ref = match[0] if match and match[0] not in used else f"T{next(fresh):03}"
-        used.add(ref)
-        yield ref
-
-
-def _labels(task: Task, tag: re.Pattern[str]) -> list[str]:
-    """Return what the tags of `task` that have the form `tag` tell, in natural order."""
-    matches = (tag.fullmatch(name.lower()) for name in task.tags)
-    return sorted((match[1] for match in matches if match), key=_natural)
-
-
-def _natural(label: str) -> list[tuple[int, str]]:
-    """Order labels as people count: 2 before 10, numbers before letters."""
-    parts = re.findall(r"([0-9]+)|([a-z]+)", label)
-    return [(int(number), "") if number else (10**6, letters) for number, letters in parts]
-
-
-def _heading(phase: str | None, tasks: list[Task]) -> str:
-    if phase is None:
-        return "## Tasks without a phase"
-    stories = {story for task in tasks for story in _labels(task, _STORY_TAG)}
-    what = f"User Story {stories.pop()}" if len(stories) == 1 else "Shared work"
-    return f"## Phase {phase if phase[0].isdigit() else phase.upper()}: {what}"
-
-
-def _item_line(ref: str, task: Task) -> str:
-    markers = ["[P]"] if "parallel" in map(str.lower, task.tags) else []
-    markers += [f"[US{story}]" for story in _labels(task, _STORY_TAG)]
-    title = "\\" + task.title if _MARKER_LIKE.match(task.title) else task.title
-    return " ".join([f"- [{'x' if task.status == 'completed' else ' '}] {ref}", *markers, title])
-
-
-def _body(description: str | None) -> list[str]:
-    """Return `description` as indented lines where they read back the same, else as JSON."""
-    if description is None:
-        return []
-    lines = [line and f"  {line}" for line in description.split("\n")]
-    item = ImportedTask(ref="T001", title="-", line=1, description=description)
-    document = "\n".join(["- [ ] T001 -", *lines]).encode()
-    if list(_Reader().read(text.lines(document))) == [item]:
-        return lines
-    # The comment must not end inside the JSON.
-    exact = json.dumps(description).replace(">", "\\u003e")
-    return [f"  <!-- concord:description {exact} -->"]
+def _task(
+    line: int, ref: str, words: str, description: str | None, *, completed: bool
+) -> ImportedTask:
+    """Return a task. Raises `ValueError` saying why its text cannot be stored."""
+    title, full_title = text.fit_title(words)
+    if full_title:
+        description = f"{full_title}\n\n{description}" if description else full_title
+    if fault := text.fault(description or ""):
+        raise ValueError(f"{ref} {fault}")
+    status = "completed" if completed else "todo"
+    return ImportedTask(ref=ref, title=title, line=line, description=description, status=status)

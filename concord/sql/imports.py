@@ -2,7 +2,8 @@
 
 What the file said last time (`import_bases`) is the common ancestor. A field that changed in the
 file alone is taken over, one that changed here alone stays, and a task with a field that changed
-to different values on both sides is left alone and reported.
+to different values on both sides is left alone and reported. Links and comments are compared one
+by one (`import_links`, `import_comments`): there is no conflict in a list of them.
 
 Everything is decided on what was read, so it runs at SERIALIZABLE: had anything changed between
 reading and writing, the whole import starts again.
@@ -15,13 +16,14 @@ from typing import TYPE_CHECKING, LiteralString
 from concord.database import Isolation, transaction
 from concord.errors import Refused
 from concord.models import ImportConflict, ImportReport
+from concord.sql import import_comments, import_links
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from concord.database import Transaction
-    from concord.models import ImportedTask
+    from concord.models import ImportedTask, Unlinked
 
 STAGE: LiteralString = """
 -- create_staging: private to this connection, gone with the transaction
@@ -29,8 +31,10 @@ CREATE TEMPORARY TABLE import_rows (
     line integer, ref text, title text, description text, status task_status,
     priority task_priority, due timestamptz, tags text[], assignees text[], owner text,
     created_at timestamptz, updated_at timestamptz, completed_at timestamptz,
-    uid uuid, file_id bigint, project text, external_ref text, file_parent bigint,
-    version integer, deleted_at timestamptz
+    parent text, auto_close boolean, blocked_by text[],
+    uid uuid, file_id bigint, project text, external_ref text, version integer,
+    deleted_at timestamptz, started_at timestamptz, canceled_at timestamptz,
+    recurrence text, recurrence_zone text, previous text, partial text[]
 ) ON COMMIT DROP
 """
 
@@ -40,8 +44,8 @@ COPY import_rows FROM STDIN
 """
 
 ANALYZE: LiteralString = """
--- analyze_staging: the planner cannot guess how many rows came
-ANALYZE import_rows
+-- analyze_staging: the planner cannot guess how many rows came; long texts do not matter to it
+ANALYZE import_rows (line, ref, uid, file_id, project, external_ref, parent, previous)
 """
 
 # FOR SHARE keeps the projects from being archived until the import has committed. The fence makes
@@ -55,24 +59,56 @@ WITH wanted AS MATERIALIZED (
 SELECT key FROM wanted WHERE archived_at IS NOT NULL
 """
 
-# Tags and users are compared in lower case, because that is how they are told apart. A task that
-# was moved since is known by the project for which the file brought it. Only what the same format
-# told last time, for the same project, is an ancestor: anything else may be another task's, or
-# have told what somebody changed here.
+# A task that was moved since is known by the project for which the file brought it. Only what the
+# same format told last time, for the same project, is an ancestor: anything else may be another
+# task's, or have told what somebody changed here. An ancestor of an older Concord knew neither
+# parents nor the like: it said nothing of them.
+MATCH: LiteralString = """
+-- match_tasks: each row with its task, if there is one, and what the file said of it last time
+CREATE TEMPORARY TABLE import_tasks ON COMMIT DROP AS
+SELECT r.line, r.ref, t.id AS task_id, t.deleted_at IS NOT NULL AS trashed,
+       '{"parent":null,"auto_close":false,"recurrence":null,"blocked_by":[],"comments":{}}'
+           || b.fields AS base
+FROM import_rows r
+LEFT JOIN projects p ON p.key = r.project
+LEFT JOIN tasks by_uid ON by_uid.uid = r.uid
+LEFT JOIN import_bases brought ON r.uid IS NULL
+    AND brought.project_id = p.id AND brought.format = %(format)s AND brought.ref = r.ref
+LEFT JOIN tasks by_ref ON r.uid IS NULL
+    AND by_ref.project_id = p.id AND by_ref.external_ref = r.external_ref
+LEFT JOIN tasks t ON t.id = coalesce(by_uid.id, brought.task_id, by_ref.id)
+LEFT JOIN import_bases b ON b.task_id = t.id AND b.format = %(format)s
+    AND (r.uid IS NOT NULL OR b.project_id = p.id)
+"""
+
+ANALYZE_MATCH: LiteralString = """
+-- analyze_match: as for the staging
+ANALYZE import_tasks
+"""
+
+# Tags and users are compared in lower case, because that is how they are told apart; a parent by
+# what the file calls it, if it is the one that the file names or named last time.
 PLAN: LiteralString = """
--- plan_import: each row with its task, if there is one, and what changed on which side
+-- plan_import: each row with what changed on which side
 CREATE TEMPORARY TABLE import_plan ON COMMIT DROP AS
-WITH matched AS MATERIALIZED (
-    SELECT r.*, t.id AS task_id, t.deleted_at IS NOT NULL AS trashed, b.fields AS base,
+WITH told AS MATERIALIZED (
+    SELECT r.*, m.task_id, m.trashed, m.base, parent.task_id AS parent_id,
            jsonb_build_object(
                'title', r.title, 'description', r.description, 'status', r.status,
                'priority', r.priority, 'due', utc_text(r.due),
                'tags', ARRAY(SELECT DISTINCT lower(name) FROM unnest(r.tags) AS name
                              ORDER BY lower(name)),
                'assignees', ARRAY(SELECT DISTINCT lower(name) FROM unnest(r.assignees) AS name
-                                  ORDER BY lower(name))
-           ) AS theirs,
-           jsonb_build_object(
+                                  ORDER BY lower(name)),
+               'parent', r.parent, 'auto_close', r.auto_close,
+               'recurrence', r.recurrence || ' ' || r.recurrence_zone
+           ) - r.partial - CASE WHEN r.parent IS NULL OR parent.known THEN '{}'
+                                ELSE '{parent}'::text[] END AS theirs
+    FROM import_rows r
+    JOIN import_tasks m ON m.line = r.line
+    LEFT JOIN import_refs parent ON parent.ref = r.parent
+), compared AS MATERIALIZED (
+    SELECT told.line, jsonb_build_object(
                'title', t.title, 'description', t.description, 'status', t.status,
                'priority', t.priority, 'due', utc_text(t.due),
                'tags', ARRAY(SELECT lower(g.name)
@@ -80,35 +116,52 @@ WITH matched AS MATERIALIZED (
                              WHERE x.task_id = t.id ORDER BY lower(g.name)),
                'assignees', ARRAY(SELECT lower(a.username)
                                   FROM assignments x JOIN users a ON a.id = x.user_id
-                                  WHERE x.task_id = t.id ORDER BY lower(a.username))
+                                  WHERE x.task_id = t.id ORDER BY lower(a.username)),
+               'parent', CASE t.parent_id WHEN told.parent_id THEN told.parent
+                                          WHEN former.task_id THEN former.ref
+                                          ELSE t.parent_id::text END,
+               'auto_close', t.auto_close,
+               'recurrence', t.recurrence || ' ' || t.recurrence_zone
            ) AS ours
-    FROM import_rows r
-    LEFT JOIN projects p ON p.key = r.project
-    LEFT JOIN tasks by_uid ON by_uid.uid = r.uid
-    LEFT JOIN import_bases brought ON r.uid IS NULL
-        AND brought.project_id = p.id AND brought.format = %(format)s AND brought.ref = r.ref
-    LEFT JOIN tasks by_ref ON r.uid IS NULL
-        AND by_ref.project_id = p.id AND by_ref.external_ref = r.external_ref
-    LEFT JOIN tasks t ON t.id = coalesce(by_uid.id, brought.task_id, by_ref.id)
-    LEFT JOIN import_bases b ON b.task_id = t.id AND b.format = %(format)s
-        AND (r.uid IS NOT NULL OR b.project_id = p.id)
+    FROM told
+    JOIN tasks t ON t.id = told.task_id
+    LEFT JOIN import_refs former ON former.ref = told.base ->> 'parent'
+    WHERE told.base IS NULL OR told.base || told.theirs <> told.base
+), linking AS MATERIALIZED (
+    SELECT line, bool_or(added OR removed) AS changed,
+           coalesce(jsonb_agg(ref ORDER BY ref) FILTER (WHERE remembered), '[]') AS refs
+    FROM import_links GROUP BY line
+), speaking AS MATERIALIZED (
+    SELECT line, bool_or(added OR changed OR removed) AS changed,
+           coalesce(jsonb_object_agg(key, hash) FILTER (WHERE remembered), '{}') AS hashes
+    FROM import_said GROUP BY line
 )
-SELECT matched.*,
+SELECT told.*,
+       coalesce(base, '{}') || theirs || jsonb_build_object(
+           'blocked_by', coalesce(linking.refs, '[]'), 'comments', coalesce(speaking.hashes, '{}')
+       ) AS saying,
        ARRAY(SELECT key FROM jsonb_object_keys(theirs) AS key
              WHERE theirs -> key <> ours -> key
                AND (base -> key IS NULL OR theirs -> key <> base -> key)
-             ORDER BY key) AS changed,
+             UNION SELECT 'blocked_by' WHERE linking.changed
+             UNION SELECT 'comments' WHERE speaking.changed
+             ORDER BY 1) AS changed,
        ARRAY(SELECT key FROM jsonb_object_keys(theirs) AS key
              WHERE theirs -> key <> ours -> key
                AND (base -> key IS NULL OR theirs -> key <> base -> key)
                AND (base -> key IS NULL OR ours -> key <> base -> key OR trashed)
-             ORDER BY key) AS clashing
-FROM matched
+             UNION SELECT 'blocked_by' WHERE linking.changed AND (base IS NULL OR trashed)
+             UNION SELECT 'comments' WHERE speaking.changed AND trashed
+             ORDER BY 1) AS clashing
+FROM told
+LEFT JOIN compared ON compared.line = told.line
+LEFT JOIN linking ON linking.line = told.line
+LEFT JOIN speaking ON speaking.line = told.line
 """
 
 ANALYZE_PLAN: LiteralString = """
 -- analyze_plan: as for the staging
-ANALYZE import_plan
+ANALYZE import_plan (line, ref, task_id, file_id, project, owner, parent, changed, clashing)
 """
 
 COUNT: LiteralString = """
@@ -135,10 +188,14 @@ DELETE FROM import_plan WHERE clashing <> '{}' AND task_id IS NOT NULL
 # somebody else has just inserted: at SERIALIZABLE that is a failure to serialize, and the import
 # starts again, instead of a duplicate key, which would end it.
 ADD_USERS: LiteralString = """
--- add_users: owners and assignees that are new here
+-- add_users: owners, assignees and authors that are new here
 INSERT INTO users (username)
 SELECT DISTINCT ON (lower(person)) person
-FROM import_plan, unnest(assignees || owner) AS wanted(person)
+FROM (
+    SELECT unnest(assignees || owner) AS person FROM import_plan
+    UNION ALL
+    SELECT s.author FROM import_said s JOIN import_plan r ON r.line = s.line WHERE s.added
+) AS wanted
 WHERE person IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM users u WHERE lower(u.username) = lower(person))
 ORDER BY lower(person), person
@@ -196,18 +253,24 @@ WHERE p.line = numbered.line
 """
 
 CREATE: LiteralString = """
--- create_tasks: with the times of the file, and parents by the ids that it knows them by
+-- create_tasks: with the times of the file
 INSERT INTO tasks (id, uid, project_id, title, description, status, priority, due, owner_id,
                    external_ref, parent_id, version, created_at, updated_at, completed_at,
-                   deleted_at)
+                   deleted_at, started_at, canceled_at, auto_close, recurrence, recurrence_zone,
+                   previous_id)
 SELECT r.task_id, coalesce(r.uid, gen_random_uuid()), p.id, r.title, r.description, r.status,
        r.priority, r.due, coalesce(o.id, %(actor_id)s), r.external_ref, parent.task_id,
        coalesce(r.version, 1), coalesce(r.created_at, r.updated_at, now()),
-       coalesce(r.updated_at, r.created_at, now()), r.completed_at, r.deleted_at
+       coalesce(r.updated_at, r.created_at, now()), r.completed_at, r.deleted_at, r.started_at,
+       r.canceled_at, r.auto_close, r.recurrence, r.recurrence_zone,
+       -- A task has one successor: whoever is it here stays it.
+       CASE WHEN NOT EXISTS (SELECT FROM tasks t WHERE t.previous_id = previous.task_id)
+            THEN previous.task_id END
 FROM import_plan r
 LEFT JOIN projects p ON p.key = r.project
 LEFT JOIN users o ON lower(o.username) = lower(r.owner)
-LEFT JOIN import_plan parent ON parent.file_id = r.file_parent
+LEFT JOIN import_refs parent ON parent.ref = r.parent
+LEFT JOIN import_refs previous ON previous.ref = r.previous
 WHERE r.changed = '{created}'
 ORDER BY r.line
 ON CONFLICT (id) DO NOTHING
@@ -222,11 +285,20 @@ UPDATE tasks t SET
     status = CASE WHEN 'status' = ANY(r.changed) THEN r.status ELSE t.status END,
     completed_at = CASE WHEN 'status' = ANY(r.changed) AND r.status = 'completed'
                         THEN r.completed_at ELSE t.completed_at END,
+    canceled_at = CASE WHEN 'status' = ANY(r.changed) AND r.status = 'canceled'
+                       THEN r.canceled_at ELSE t.canceled_at END,
+    started_at = CASE WHEN 'status' = ANY(r.changed)
+                      THEN coalesce(r.started_at, t.started_at) ELSE t.started_at END,
     priority = CASE WHEN 'priority' = ANY(r.changed) THEN r.priority ELSE t.priority END,
-    due = CASE WHEN 'due' = ANY(r.changed) THEN r.due ELSE t.due END
-FROM import_plan r
+    due = CASE WHEN 'due' = ANY(r.changed) THEN r.due ELSE t.due END,
+    parent_id = CASE WHEN 'parent' = ANY(r.changed) THEN parent.task_id ELSE t.parent_id END,
+    auto_close = CASE WHEN 'auto_close' = ANY(r.changed) THEN r.auto_close ELSE t.auto_close END,
+    recurrence = CASE WHEN 'recurrence' = ANY(r.changed) THEN r.recurrence ELSE t.recurrence END,
+    recurrence_zone = CASE WHEN 'recurrence' = ANY(r.changed) THEN r.recurrence_zone
+                           ELSE t.recurrence_zone END
+FROM import_plan r LEFT JOIN import_refs parent ON parent.ref = r.parent
 WHERE t.id = r.task_id
-  AND r.changed && '{title,description,status,priority,due}'
+  AND r.changed && '{title,description,status,priority,due,parent,auto_close,recurrence}'
 """
 
 UNTAG: LiteralString = """
@@ -268,10 +340,10 @@ ON CONFLICT DO NOTHING
 REMEMBER: LiteralString = """
 -- remember_bases: what the file said this time, and for which project
 INSERT INTO import_bases (task_id, format, project_id, ref, fields)
-SELECT r.task_id, %(format)s, p.id, r.ref, r.theirs
+SELECT r.task_id, %(format)s, p.id, r.ref, r.saying
 FROM import_plan r
 LEFT JOIN projects p ON r.uid IS NULL AND p.key = r.project
-WHERE r.base IS DISTINCT FROM r.theirs
+WHERE r.base IS DISTINCT FROM r.saying
 ON CONFLICT (task_id, format) DO UPDATE
     SET project_id = excluded.project_id, ref = excluded.ref, fields = excluded.fields,
         imported_at = excluded.imported_at
@@ -286,18 +358,23 @@ def run(
     format_name: str,
     project: str | None,
     skipped: int = 0,
+    unlinked: Sequence[Unlinked] = (),
     dry_run: bool = False,
     watch: Callable[[Sequence[ImportedTask]], Iterable[ImportedTask]] = iter,
 ) -> ImportReport:
     """Create and update tasks from rows, all of them or none, and return what was done.
 
     Rows without a project of their own go to `project`, which is created if it does not exist.
-    With `dry_run` the report says what would be done. `skipped` is passed on to the report, and
-    `watch` sees the rows pass by. Raises `Refused` for an archived project.
+    With `dry_run` the report says what would be done. `skipped` and `unlinked` are passed on to
+    the report, and `watch` sees the rows pass by. Raises `Refused` for an archived project, for
+    dependencies that make a circle, and for a project that would have too many in progress.
     """
+    import_links.refuse_contradictions(rows)
+    given = {"actor_id": tx.actor_id, "format": format_name, "project": project}
     tx.execute(STAGE)
     tx.copy(LOAD, _staged(watch(rows), project))
     tx.execute(ANALYZE)
+    import_comments.stage(tx, rows)
     archived = tx.scalars(ARCHIVED)
     if archived:
         raise Refused(
@@ -305,24 +382,32 @@ def run(
             hint=f"Open it again: concord project archive {archived[0]} --undo",
             projects=list(archived),
         )
-    tx.execute(PLAN, {"format": format_name})
+    tx.execute(MATCH, given)
+    tx.execute(ANALYZE_MATCH)
+    unknown = import_links.plan(tx, given)
+    import_comments.plan(tx)
+    tx.execute(PLAN)
     tx.execute(ANALYZE_PLAN)
     counts = tx.row(COUNT, None, lambda *columns: columns)
     assert counts is not None
     created, updated, unchanged, conflicting = counts
     conflicts = tx.rows(CONFLICTS, None, _conflict)
     if not dry_run:
-        _write(tx, format_name)
-    return ImportReport(created, updated, unchanged, skipped, conflicting, conflicts)
+        _write(tx, given)
+    return ImportReport(
+        created, updated, unchanged, skipped, conflicting, conflicts, (*unlinked, *unknown)
+    )
 
 
 def _conflict(ref: str, task: int, fields: list[str]) -> ImportConflict:
     return ImportConflict(ref, task, tuple(fields))
 
 
-def _write(tx: Transaction, format_name: str) -> None:
-    given = {"actor_id": tx.actor_id, "format": format_name}
+def _write(tx: Transaction, given: Mapping[str, Any]) -> None:
     tx.execute(WORK)
+    # Before any task is locked. Nobody else adds to the graph from here on, and nobody has since
+    # all this was read.
+    linking = import_links.enter(tx)
     tx.execute(ADD_USERS)
     tx.execute(ADD_TAGS)
     tx.execute(ADD_PROJECTS, given)
@@ -330,12 +415,17 @@ def _write(tx: Transaction, format_name: str) -> None:
         tx.execute(LOCK_IDS)
         tx.execute(MOVE_SEQUENCE)
     tx.execute(NUMBER)
+    tx.execute(import_links.NUMBER)
     tx.execute(CREATE, given)
     tx.execute(UPDATE)
     tx.execute(UNTAG)
     tx.execute(TAG)
     tx.execute(UNASSIGN)
     tx.execute(ASSIGN, given)
+    import_links.write(tx)
+    if linking:
+        import_links.refuse_circles(tx)
+    import_comments.write(tx, given)
     tx.execute(REMEMBER, given)
 
 
@@ -355,11 +445,19 @@ def _staged(rows: Iterable[ImportedTask], project: str | None) -> Iterator[Seque
             row.created_at,
             row.updated_at,
             row.completed_at,
+            row.parent,
+            row.auto_close,
+            list(row.blocked_by),
             row.uid,
             row.id,
             row.project or project,
             row.external_ref if row.uid else row.ref,
-            row.parent,
             row.version,
             row.deleted_at,
+            row.started_at,
+            row.canceled_at,
+            row.recurrence,
+            row.recurrence_zone,
+            row.previous,
+            list(row.partial),
         )
