@@ -19,12 +19,17 @@ SELECT t.id, t.version, task_fields(t) || jsonb_build_object(
     'tags', ARRAY(SELECT g.name FROM task_tags x JOIN tags g ON g.id = x.tag_id
                   WHERE x.task_id = t.id ORDER BY g.name),
     'assignees', ARRAY(SELECT u.username FROM assignments x JOIN users u ON u.id = x.user_id
-                       WHERE x.task_id = t.id ORDER BY u.username))
+                       WHERE x.task_id = t.id ORDER BY u.username),
+    'blocked_by', ARRAY(SELECT blocker_id FROM links WHERE blocked_id = t.id ORDER BY 1),
+    'claim', (SELECT jsonb_build_object('by', u.username, 'epoch', c.epoch)
+              FROM claims c JOIN users u ON u.id = c.user_id WHERE c.task_id = t.id))
 FROM tasks t
 """
 
+# History does not tell of a claim that is renewed, which moves the end of the lease.
 EVENTS: LiteralString = """
-SELECT entity_id AS task, version, old, new, xid::text AS xid FROM history
+SELECT entity_id AS task, version, old #- '{claim,expires_at}' AS old,
+       new #- '{claim,expires_at}' AS new, xid::text AS xid FROM history
 WHERE entity = 'task' ORDER BY entity_id, id
 """
 

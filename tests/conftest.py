@@ -26,6 +26,8 @@ from concord.settings import Settings, load
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from workers import Worker, Workers
+
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
 """Real task files, where they are at hand."""
 
@@ -202,6 +204,28 @@ def finish(process: subprocess.Popen[str], stdin: str | None = None) -> Result:
 def concord(url: str, tmp_path: Path) -> CommandLine:
     """The real command line on this test's database, acting as `ana`."""
     return CommandLine(tmp_path, CONCORD_DATABASE_URL=url, CONCORD_USER="ana")
+
+
+@pytest.fixture
+def workers(url: str) -> Iterator[Workers]:
+    """Users of this test's database, each on a connection of their own: `ana`, `bo`, `cy`."""
+    from workers import Workers, psql
+
+    psql(url, "INSERT INTO users (username) VALUES ('bo'), ('cy')")
+    with Workers(url) as made:
+        yield made
+
+
+@pytest.fixture
+def ana(workers: Workers) -> Worker:
+    """The user `ana`, whom no time-out stops."""
+    return workers.patient("ana")
+
+
+@pytest.fixture
+def bo(workers: Workers) -> Worker:
+    """The user `bo`, whom no time-out stops."""
+    return workers.patient("bo")
 
 
 @pytest.fixture(scope="session")

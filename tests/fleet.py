@@ -14,8 +14,14 @@ from workers import psql
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WAITS = 'echo "$CONCORD_TASK_ID $$" >> begun; until [ -e go ]; do sleep 0.02; done'
-"""A command that goes on once the file `go` is there; `begun` tells of tasks and process ids."""
+WAITS = (
+    'echo "$CONCORD_TASK_ID $$" >> begun; n=0;'
+    " until [ -e go ] || [ $n -gt 4000 ]; do sleep 0.02; n=$((n + 1)); done"
+)
+"""A command that goes on once the file `go` is there; `begun` tells of tasks and process ids.
+
+Should its test fail, it does not wait for ever.
+"""
 
 
 def until(condition: Callable[[], Any]) -> Any:

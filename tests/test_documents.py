@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import os
+import pkgutil
 import pty
 import re
 import select
@@ -21,7 +22,7 @@ from click.testing import CliRunner
 from conftest import TIMEOUT
 
 import concord as package
-from concord import reference
+from concord import reference, sql
 from concord.cli import root, run
 from concord.cli.lazy import Command
 from concord.database import Operation
@@ -278,8 +279,8 @@ def test_files_that_the_architecture_names_exist() -> None:
 def operations() -> dict[str, Operation[..., object]]:
     """Return every operation of the SQL layer by the name that logs show."""
     found: dict[str, Operation[..., object]] = {}
-    for path in (CHECKOUT / "concord/sql").glob("*.py"):
-        for value in vars(import_module(f"concord.sql.{path.stem}")).values():
+    for module in pkgutil.walk_packages(sql.__path__, "concord.sql."):
+        for value in vars(import_module(module.name)).values():
             if isinstance(value, Operation):
                 found[value.name] = value
     return found

@@ -96,29 +96,44 @@ def fill(connection: psycopg.Connection, population: list[Made]) -> None:
     connection.commit()
 
 
+PLAIN = Made("todo", "none", None, 0, ANA, frozenset(), None, None, False, frozenset(), None)
+
+
+@st.composite
+def entangled(draw: st.DrawFn, number: int) -> Made:
+    """Return a task with people, projects and other tasks around it."""
+    # Only tasks that came before it, so that nothing goes in circles.
+    earlier = st.integers(0, number - 1)
+    status = draw(st.sampled_from(["todo", "todo", "todo", "in_progress", "completed"]))
+    claims = st.none() | st.tuples(st.sampled_from([ANA, BO]), st.booleans())
+    return replace(
+        PLAIN,
+        status=status,
+        owner=draw(st.sampled_from([ANA, BO])),
+        assignees=draw(st.just(frozenset[int]()) | st.frozensets(st.sampled_from([ANA, BO]))),
+        claim=draw(claims) if status == "in_progress" else None,
+        project=draw(st.sampled_from([None, None, OPEN, ARCHIVED, FULL])),
+        trashed=draw(st.integers(0, 9)) == 0,
+        blockers=draw(st.frozensets(earlier, max_size=2)) - {0},
+        parent=(draw(earlier) or None) if draw(st.integers(0, 4)) == 0 else None,
+    )
+
+
 @st.composite
 def populations(draw: st.DrawFn) -> list[Made]:
     population: list[Made] = []
     # Of few kinds, so that there are more of a kind than are asked for.
     levels = draw(st.lists(st.sampled_from(PRIORITIES), min_size=1, max_size=2))
+    dues = st.none() | st.floats(-20, 30).map(lambda days: round(days, 1))
+    free = PLAIN if draw(st.booleans()) else None
     for number in range(1, draw(st.integers(1, 25)) + 1):
-        # Only what came before, so that nothing goes in circles.
-        earlier = st.integers(0, number - 1)
-        status = draw(st.sampled_from(["todo", "todo", "todo", "in_progress", "completed"]))
-        claims = st.none() | st.tuples(st.sampled_from([ANA, BO]), st.booleans())
+        made = free or draw(entangled(number))
         population.append(
-            Made(
-                status,
-                draw(st.sampled_from(levels)),
-                draw(st.none() | st.floats(-20, 30).map(lambda days: round(days, 1))),
-                draw(st.integers(-3, 800)),
-                draw(st.sampled_from([ANA, BO])),
-                draw(st.just(frozenset[int]()) | st.frozensets(st.sampled_from([ANA, BO]))),
-                draw(claims) if status == "in_progress" else None,
-                draw(st.sampled_from([None, None, OPEN, ARCHIVED, FULL])),
-                draw(st.sampled_from([False] * 9 + [True])),
-                draw(st.frozensets(earlier, max_size=2)) - {0},
-                (draw(earlier) or None) if draw(st.integers(0, 4)) == 0 else None,
+            replace(
+                made,
+                priority=draw(st.sampled_from(levels)),
+                due=draw(dues),
+                age=draw(st.integers(-3, 800)),
             )
         )
     # Somebody is at work in the project that has room for one.
@@ -207,9 +222,6 @@ def filled(url: str, database: Database) -> Any:
     psql(url, SETUP)
     with psycopg.connect(url) as connection:
         yield connection, database
-
-
-PLAIN = Made("todo", "none", None, 0, ANA, frozenset(), None, None, False, frozenset(), None)
 
 
 def test_the_weights_decide(filled: tuple[psycopg.Connection, Database]) -> None:

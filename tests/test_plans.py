@@ -4,35 +4,47 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple
 
 import pytest
 from conftest import Server, settings_for
 from psycopg import sql
+from psycopg.types.json import Jsonb
 from workers import psql
 
 from concord import database as runner
 from concord.database import Database, Isolation, Transaction, transaction
 from concord.errors import Refused
 from concord.sql import (
+    agents,
     assignments,
+    board,
     claims,
     comments,
     completion,
+    due,
     history,
     links,
     listing,
+    stats,
     tags,
     task_rows,
     tasks,
+    urgency,
     users,
+    watch,
 )
 from concord.sql.listing import Filters
+from concord.sql.undo import conflicts, lists, names, past, things
+from concord.sql.undo import tasks as undone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from concord.database import Query
+    from concord.sql.stats import By
+    from concord.vocabulary import Status
 
 # Most tasks are done long since, as in any tracker that has been used for years: what is still to
 # do are the newest. A task in two hundred is odd in some way.
@@ -228,6 +240,81 @@ def test_an_order_comes_from_an_index_from_the_first_page_to_the_last(
     assert index in found_by(page(crowded, Filters(), sort, listing.cursor(sort, task)))
 
 
+# Boards, what is due, what is next, statistics
+
+
+@pytest.mark.parametrize(
+    ("status", "filters", "index"),
+    [
+        ("todo", Filters(), "tasks_next_idx"),
+        ("todo", Filters(projects=["P7"]), "tasks_project_id_next_idx"),
+        ("in_progress", Filters(), "tasks_status_id_idx"),
+        ("in_progress", Filters(projects=["P7"]), "tasks_project_id_status_id_idx"),
+        ("completed", Filters(), "tasks_completed_at_idx"),
+        ("completed", Filters(projects=["P7"]), "tasks_project_id_status_id_idx"),
+        ("canceled", Filters(), "tasks_status_id_idx"),
+    ],
+)
+def test_a_column_of_the_board_is_found_by_an_index(
+    crowded: Database, status: Status, filters: Filters, index: str
+) -> None:
+    conditions, given = listing.conditions_of("ana", filters)
+    query = board.PICK.format(
+        members=sql.SQL(board.MEMBERS[status]),
+        conditions=sql.SQL(" AND ").join(conditions),
+        order=sql.SQL(board.ORDERS[status]),
+    )
+    assert index in {scan.by for scan in scans(crowded, query, given | {"limit": 10})}
+
+
+def test_what_is_due_is_found_among_what_is_open(crowded: Database) -> None:
+    conditions, given = listing.conditions_of("ana", Filters())
+    query = due.DUE.format(conditions=sql.SQL(" AND ").join(conditions))
+    found = scans(crowded, query, given | {"within": timedelta(days=1), "limit": 100})
+    (todo,) = (scan for scan in found if scan.by == "tasks_next_idx")
+    assert "COALESCE(due" in todo.condition
+    assert {scan.by for scan in found} == {"tasks_next_idx", "tasks_status_id_idx"}
+
+
+def test_what_is_next_comes_in_the_order_of_the_index(crowded: Database) -> None:
+    weights = urgency.Weights(*[Decimal(1)] * 5)
+    query, given = urgency.compose("ana", Filters(), weights)
+    found = crowded.run(explain, query, given | {"me": 1, "now": START, "limit": 5})
+    ranges = [node for node in nodes(found) if node.get("Index Name") == "tasks_next_idx"]
+    assert len(ranges) == 2, "those with a due date, and those without"
+    for scan in ranges:
+        assert "priority = " in scan["Index Cond"]
+        assert "COALESCE(due" in scan["Index Cond"]
+        within = [node for node in nodes(found) if scan in nodes(node)]
+        limit = max(number for number, node in enumerate(within) if node["Node Type"] == "Limit")
+        assert not [node for node in within[limit:] if "Sort" in node["Node Type"]]
+
+
+@pytest.mark.parametrize("by", stats.GROUPINGS)
+def test_statistics_read_the_tasks_once_and_not_for_each_day(crowded: Database, by: By) -> None:
+    conditions, given = listing.conditions_of("ana", Filters())
+    within = sql.SQL(" AND ").join(conditions)
+    bounds = [START + timedelta(days=n) for n in range(366)]
+    given |= {"bounds": bounds, "starts": bounds[:-1], "begin": bounds[0], "end": bounds[-1]}
+    parts = {name: sql.SQL(part) for name, part in stats.GROUPINGS[by]._asdict().items()}
+    for query, times in (
+        (stats.DAYS.format(conditions=within), 1),
+        (stats.DURATIONS.format(conditions=within), 1),
+        (stats.GROUPS.format(conditions=within, **parts), 1),
+        (stats.GROUP_DURATIONS.format(conditions=within, **parts), 1),
+    ):
+        found = list(nodes(crowded.run(explain, query, given)))
+        assert len([node for node in found if node.get("Relation Name") == "tasks"]) == times
+        again = [
+            node
+            for loop in found
+            if loop["Node Type"] == "Nested Loop"
+            for node in nodes(loop["Plans"][1])
+            if node.get("Relation Name") == "tasks"
+        ]
+        assert again == []
+
+
 # History
 
 
@@ -252,6 +339,32 @@ def test_the_newest_history_is_read_from_the_end(crowded: Database) -> None:
     assert scan.by == "history_pkey"
 
 
+@pytest.mark.parametrize("running", [0, 3, 30])
+@pytest.mark.parametrize("until", [None, "3:9:"])
+def test_a_poll_reads_what_is_new_however_long_history_is(
+    crowded: Database, running: int, until: str | None
+) -> None:
+    ((newest,),) = crowded.connection().execute(NEWEST).fetchall()
+    given = {
+        "end": str(newest + 1),
+        "running": [str(newest - 2 * number) for number in range(1, running + 1)],
+        "until": until,
+        "after": 0,
+        "limit": watch.PAGE,
+    }
+    found = scans(crowded, watch.CHANGES.format(conditions=sql.SQL("true")), given)
+    assert {scan.by for scan in found if scan.by or scan.table == "history"} <= {
+        "history_xid_idx",
+        None,  # a heap scan by a bitmap, which an index made
+    }
+    conditions = [scan.condition for scan in found if scan.by]
+    assert len([text for text in conditions if "xid >= " in text]) == 1
+    assert len([text for text in conditions if "xid = ANY" in text]) <= 1
+
+
+NEWEST: LiteralString = "SELECT max(xid::text::bigint) FROM history"
+
+
 # Lookups
 
 
@@ -267,6 +380,8 @@ LOOKUPS: dict[LiteralString, str] = {
     tasks.MOVE: "tasks_pkey",
     tasks.TRASH: "tasks_pkey",
     tasks.PURGE: "tasks_pkey",
+    watch.UNKNOWN: "history_task_id_id_idx",
+    agents.ENDING: "history_task_id_id_idx",
     assignments.DELETE_ALL: "assignments_pkey",
     tags.IDS: "tags_name_key",
     tags.DETACH_ALL: "task_tags_pkey",
@@ -283,6 +398,22 @@ LOOKUPS: dict[LiteralString, str] = {
     users.IDS: "users_username_key",
     users.LOCK: "users_username_key",
     users.UNASSIGN: "assignments_user_id_task_id_idx",
+    past.NEWEST: "history_actor_id_idx",
+    past.CHANGE: "history_pkey",
+    past.TRANSACTION: "history_xid_idx",
+    names.RENAMES: "history_entity_entity_id_id_idx",
+    conflicts.ATTACHED: "comments_task_id_id_idx",
+    conflicts.SINCE: "history_task_id_id_idx",
+    undone.LOCK: "tasks_pkey",
+    undone.READ: "tasks_pkey",
+    undone.WRITE: "tasks_pkey",
+    undone.OWN: "history_xid_idx",
+    undone.MARK: "history_xid_idx",
+    lists.DETACH["tags"]: "task_tags_tag_id_task_id_idx",
+    lists.DETACH["assignees"]: "assignments_user_id_task_id_idx",
+    lists.DETACH["blocked_by"]: "links_blocker_id_blocked_id_idx",
+    things.USED_USERS: "tasks_owner_id_idx",
+    things.USED_TAGS: "task_tags_tag_id_task_id_idx",
     runner._COMMITTED: "history_xid_idx",  # pyright: ignore[reportPrivateUsage]
 }
 """Statement → an index that it looks something up in."""
@@ -302,7 +433,19 @@ def test_a_lookup_uses_an_index(crowded: Database, query: LiteralString) -> None
         "project_id": 1,
         "task": 10,
         "blocked": [10, 20],
+        "change": 10,
+        "comments": [1],
+        "entity": "task",
+        "found": [19000, 20000],
+        "gap": timedelta(minutes=5),
+        "operation": "task edit",
+        "others": [11, 21],
+        "rows": Jsonb([{"id": 10, "fields": {"title": "x"}}]),
+        "since": 10000,
+        "undone": [20000],
         "lease": timedelta(minutes=15),
+        "epoch": "1",
+        "actor": "ana",
         "version": 1,
         "sent": datetime(2026, 1, 1, tzinfo=UTC),
         "xid": "3",
@@ -360,8 +503,8 @@ def statements_of_a_claim(
     class Listening(Transaction):
         """Notes what is said."""
 
-        def _run(self, query: Any, params: Any, factory: Any) -> Any:
-            text = query if isinstance(query, str) else query.as_string()
+        def _run(self, query: Query, params: Any, factory: Any) -> Any:
+            text: Any = query if isinstance(query, str) else query.as_string()
             said[text.split()[1].rstrip(":")] = text, params
             return super()._run(query, params, factory)
 

@@ -111,3 +111,8 @@ class Users:
         return {("task", number): fields for number, fields in tasks} | {
             (entity, number): fields for entity, number, fields in others
         }
+
+
+def clashes(error: Any) -> list[tuple[str, int, tuple[str, ...]]]:
+    """Return what a conflict names."""
+    return [(one["entity"], one["id"], one["fields"]) for one in error.details["conflicts"]]

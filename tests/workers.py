@@ -92,6 +92,10 @@ class Workers:
         self._workers.callback(made.session.close)
         return made
 
+    def patient(self, user: str) -> Worker:
+        """Return a new worker with time-outs that no test reaches."""
+        return self.worker(user, lock_timeout="8h", statement_timeout="8h", retries="999")
+
     def gate(self) -> Gate:
         """Return a new gate, shut."""
         made = Gate(self._url)

@@ -65,4 +65,6 @@ def tree(app: App, ids: tuple[int, ...], project: str | None) -> None:
     """Show tasks with all their parts, and what each waits for."""
     from concord.sql import links
 
+    if ids and project is not None:
+        raise click.UsageError("name tasks or a project, not both")
     app.show(app.run(links.tree, ids, project=project), many=True)

@@ -47,5 +47,5 @@ def undo(app: App, last: int | None, change: int | None, dry_run: bool) -> None:
 
     undone = app.run(operations.run, last=last or 1, change=change, dry_run=dry_run)
     app.show(undone, many=True)
-    if dry_run:
+    if dry_run and app.render.draws:
         app.render.notice("dry_run", "nothing was changed: this is what would be")

@@ -10,7 +10,7 @@ Every change of a claim is made under the lock of its task's row.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from psycopg import sql
 
@@ -33,41 +33,62 @@ MINE: LiteralString = """(NOT EXISTS (
         WHERE x.task_id = t.id AND x.user_id <> %(me)s AND c.task_id IS NULL
     ) OR EXISTS (SELECT FROM assignments x WHERE x.task_id = t.id AND x.user_id = %(me)s))"""
 
-# MATERIALIZED is a fence: were an inner query run again for each row, more would be locked than
-# asked for. SKIP LOCKED passes over what others are just taking; FOR NO KEY UPDATE does not pass
-# over a task that somebody is writing a comment about. The readiness of a task is a function for
-# the planner's sake: joined to the links, it would read all of them to find the first few.
-PICK = sql.SQL("""
--- pick_ready: the best ones that nobody holds; locked, so that they are ours to look at
-WITH closed AS MATERIALIZED (
-    SELECT p.id FROM projects p
-    WHERE p.id = ANY(%(full)s) OR p.archived_at IS NOT NULL OR p.wip_limit <= (
+# What is in progress is counted where there is a limit, and no further than to it.
+CLOSED: LiteralString = """p.archived_at IS NOT NULL OR p.wip_limit IS NOT NULL AND p.wip_limit <= (
         SELECT count(*) FROM (
             SELECT FROM tasks w
             WHERE w.project_id = p.id AND w.status = 'in_progress' AND w.deleted_at IS NULL
             LIMIT p.wip_limit
         ) AS working
-    )
+    )"""
+"""Of a project `p`: nothing in it can be started now."""
+
+NOT_ARCHIVED: LiteralString = """NOT EXISTS (
+        SELECT FROM projects p WHERE p.id = t.project_id AND p.archived_at IS NOT NULL
+    )"""
+"""Of a task `t`."""
+
+# MATERIALIZED is a fence: were an inner query run again for each row, more would be locked than
+# asked for. SKIP LOCKED passes over what others are just taking; FOR NO KEY UPDATE does not pass
+# over a task that somebody is writing a comment about. No more is locked than is taken, or others
+# would pass over what is left to them: what is to do only as far as it comes before the first
+# lapsed one, and of those one at a time. The readiness of a task is a function for the planner's
+# sake: joined to the links, it would read all of them to find the first few.
+PICK = sql.SQL("""
+-- pick_ready: the best ones that nobody holds; locked, so that they are ours to look at
+WITH closed AS MATERIALIZED (
+    SELECT p.id FROM projects p
+    WHERE p.id = ANY(%(full)s) OR {closed}
+), lapsed AS MATERIALIZED (
+    SELECT t.id, t.priority, coalesce(t.due, 'infinity'::timestamptz) AS due, t.created_at
+    FROM claims c JOIN tasks t ON t.id = c.task_id
+    WHERE c.expires_at <= statement_timestamp() AND t.status = 'in_progress' AND {conditions}
+      AND {not_archived} AND NOT is_blocked(t.id) AND NOT has_open_child(t.id)
+    ORDER BY t.priority, coalesce(t.due, 'infinity'::timestamptz), t.created_at, t.id
+), first_lapsed AS MATERIALIZED (
+    SELECT priority, due, created_at, id FROM lapsed WHERE NOT %(any_order)s LIMIT 1
 ), to_do AS MATERIALIZED (
     SELECT t.id FROM tasks t
     WHERE t.status = 'todo' AND {conditions}
+      AND (t.priority, coalesce(t.due, 'infinity'::timestamptz), t.created_at, t.id)
+        < (coalesce((SELECT priority FROM first_lapsed), 'none'),
+           coalesce((SELECT due FROM first_lapsed), 'infinity'),
+           coalesce((SELECT created_at FROM first_lapsed), 'infinity'),
+           coalesce((SELECT id FROM first_lapsed), 9223372036854775807))
       AND (t.project_id IS NULL OR t.project_id NOT IN (SELECT id FROM closed))
       AND NOT is_blocked(t.id) AND NOT has_open_child(t.id)
     ORDER BY t.priority, coalesce(t.due, 'infinity'::timestamptz), t.created_at, t.id
     LIMIT %(count)s FOR NO KEY UPDATE OF t SKIP LOCKED
 ), expired AS MATERIALIZED (
-    SELECT t.id FROM claims c JOIN tasks t ON t.id = c.task_id
-    WHERE c.expires_at <= statement_timestamp() AND t.status = 'in_progress' AND {conditions}
-      AND NOT is_blocked(t.id) AND NOT has_open_child(t.id)
-    ORDER BY t.priority, coalesce(t.due, 'infinity'::timestamptz), t.created_at, t.id
-    LIMIT %(count)s FOR NO KEY UPDATE OF t SKIP LOCKED
+    SELECT t.id FROM lapsed JOIN tasks t ON t.id = lapsed.id
+    ORDER BY lapsed.priority, lapsed.due, lapsed.created_at, lapsed.id
+    LIMIT (SELECT least(1, %(count)s - count(*)) FROM to_do) FOR NO KEY UPDATE OF t SKIP LOCKED
 )
-SELECT t.id, t.status, p.id, p.wip_limit
+SELECT t.id AS task, t.status, p.id AS project, p.wip_limit
 FROM (SELECT id FROM to_do UNION ALL SELECT id FROM expired) AS picked
 JOIN tasks t ON t.id = picked.id
 LEFT JOIN projects p ON p.id = t.project_id
 ORDER BY t.priority, coalesce(t.due, 'infinity'::timestamptz), t.created_at, t.id
-LIMIT %(count)s
 """)
 
 ENTER_LIMIT: LiteralString = """
@@ -83,38 +104,45 @@ LEFT JOIN tasks w ON w.project_id = p.id AND w.status = 'in_progress' AND w.dele
 WHERE p.id = %(project)s GROUP BY p.id
 """
 
-# Between the snapshot of the pick and its locks, somebody may have linked, started or renewed one
-# of them. Now that they are locked nobody can, and this statement looks at them afresh. A task
-# that is taken over is not updated: it is in progress already.
-TAKE: LiteralString = """
+# Between the snapshot of the pick and its locks, somebody may have linked, assigned, started or
+# renewed one of them. Now that they are locked nobody can, and a later statement sees what is so.
+STILL_READY = sql.SQL("""WITH still AS MATERIALIZED (
+    SELECT t.id, t.status FROM tasks t LEFT JOIN claims k ON k.task_id = t.id
+    WHERE t.id = ANY(%(ids)s) AND {conditions}
+      AND (t.status = 'todo' OR t.status = 'in_progress' AND k.expires_at <= clock_timestamp())
+      AND {not_archived} AND NOT is_blocked(t.id) AND NOT has_open_child(t.id)
+)""")
+
+# A statement of its own before the next one is assigned: history tells the two in this order.
+UNASSIGN_LAPSED = sql.SQL("""
+-- unassign_lapsed: whom nothing but a lease that has run out had assigned
+{still}
+DELETE FROM assignments x USING claims c, still
+WHERE c.task_id = still.id AND c.assigned AND c.user_id <> %(me)s
+  AND x.task_id = c.task_id AND x.user_id = c.user_id
+""")
+
+# A task that is taken over is not updated: it is in progress already.
+TAKE = sql.SQL("""
 -- take_picked: those that are still ready
-WITH taken AS MATERIALIZED (
-    SELECT t.id, t.status FROM tasks t LEFT JOIN claims c ON c.task_id = t.id
-    WHERE t.id = ANY(%(ids)s) AND t.deleted_at IS NULL
-      AND (t.status = 'todo' OR t.status = 'in_progress' AND c.expires_at <= clock_timestamp())
-      AND NOT is_blocked(t.id) AND NOT has_open_child(t.id)
-), started AS (
-    UPDATE tasks SET status = 'in_progress' FROM taken
-    WHERE tasks.id = taken.id AND taken.status = 'todo'
-), replaced AS (
-    DELETE FROM assignments x USING claims c, taken
-    WHERE c.task_id = taken.id AND c.assigned AND c.user_id <> %(me)s
-      AND x.task_id = c.task_id AND x.user_id = c.user_id
+{still}, started AS (
+    UPDATE tasks SET status = 'in_progress' FROM still
+    WHERE tasks.id = still.id AND still.status = 'todo'
 ), assigned AS (
     INSERT INTO assignments (task_id, user_id, assigned_by)
-    SELECT id, %(me)s, %(me)s FROM taken
+    SELECT id, %(me)s, %(me)s FROM still
     ON CONFLICT DO NOTHING RETURNING task_id
 )
 INSERT INTO claims (task_id, user_id, claimed_at, expires_at, assigned)
 SELECT id, %(me)s, clock_timestamp(), clock_timestamp() + %(lease)s,
        id IN (SELECT task_id FROM assigned)
-FROM taken
+FROM still
 ON CONFLICT (task_id) DO UPDATE
     SET epoch = claims.epoch + 1, user_id = excluded.user_id, claimed_at = excluded.claimed_at,
         expires_at = excluded.expires_at,
         assigned = excluded.assigned OR claims.assigned AND claims.user_id = excluded.user_id
 RETURNING task_id
-"""
+""")
 
 HOLDER: LiteralString = """
 -- show_holder: of a task's claim, and whether its lease has run out by now
@@ -144,15 +172,26 @@ def claim(
     assigned to others only is left to them, unless the filters speak of assignees. Raises
     `NotFound` if nothing matches and a filter names what does not exist.
     """
+    parts, given = _claimable(tx, filters)
+    given |= {"me": tx.actor_id, "lease": lease}
+    still = STILL_READY.format(**parts)
     taken: list[int] = []
     full: list[int] = []
+    any_order = False
     while len(taken) < count:
-        picked = _pick(tx, filters, count - len(taken), full)
-        allowed = _within_limits(tx, picked, full)
-        if not picked:
+        asked = {"count": count - len(taken), "full": full, "any_order": any_order}
+        pick = PICK.format(closed=sql.SQL(CLOSED), **parts)
+        picked = tx.rows(pick, given | asked, lambda *columns: columns)
+        if not picked and any_order:
             break
-        given = {"ids": allowed, "me": tx.actor_id, "lease": lease}
-        taken += tx.scalars(TAKE, given) if allowed else ()
+        # Where others are just taking all that is lapsed, what comes after it is next.
+        any_order = not picked
+        if allowed := _within_limits(tx, picked, full):
+            of = given | {"ids": [task for task, _ in allowed]}
+            if any(status == "in_progress" for _, status in allowed):
+                tx.execute(UNASSIGN_LAPSED.format(still=still), of)
+            got = frozenset(tx.scalars(TAKE.format(still=still), of))
+            taken += [task for task, _ in allowed if task in got]
     if not taken:
         listing.check_names(tx, filters)
     return task_rows.fetch(tx, taken)
@@ -202,7 +241,8 @@ def require_held(tx: Transaction, task: int, epoch: int) -> None:
     }
     hint = "Take it anew, or another one: concord task claim"
     if holder is None:
-        raise Conflict(f"task {task} is not claimed any more", hint=hint, **facts)
+        since = " any more" if found else ""
+        raise Conflict(f"task {task} is not claimed{since}", hint=hint, **facts)
     if (holder.lower(), current) != (tx.actor.lower(), epoch):
         raise Conflict(
             f"task {task} is claimed by {holder} at epoch {current}, not by you at {epoch}",
@@ -213,24 +253,27 @@ def require_held(tx: Transaction, task: int, epoch: int) -> None:
         raise Conflict(f"your lease of task {task} ran out at {expires_at}", hint=hint, **facts)
 
 
-def _pick(
-    tx: Transaction, filters: Filters, count: int, full: Sequence[int]
-) -> tuple[tuple[int, str, int | None, int | None], ...]:
-    conditions, params = listing.conditions_of(tx.actor, filters)
+def _claimable(
+    tx: Transaction, filters: Filters
+) -> tuple[dict[str, sql.Composable], dict[str, Any]]:
+    """Return the conditions on tasks `t` that a claim goes by, and their parameters."""
+    conditions, given = listing.conditions_of(tx.actor, filters)
     if not filters.assignees and filters.assigned is None:
         conditions.append(sql.SQL(MINE))
-    query = PICK.format(conditions=sql.SQL("\n    AND ").join(conditions))
-    params |= {"count": count, "full": list(full), "me": tx.actor_id}
-    return tx.rows(query, params, lambda *columns: columns)
+    together = sql.SQL("\n    AND ").join(conditions)
+    return {"conditions": together, "not_archived": sql.SQL(NOT_ARCHIVED)}, given
 
 
 def _within_limits(
     tx: Transaction,
     picked: Sequence[tuple[int, str, int | None, int | None]],
     full: list[int],
-) -> list[int]:
-    """Return those that the limits of their projects allow; add what turns out to be full."""
-    allowed: list[int] = []
+) -> list[tuple[int, str]]:
+    """Return those that the limits of their projects allow, with their status.
+
+    Adds to `full` what turns out to be so.
+    """
+    allowed: list[tuple[int, str]] = []
     rooms: dict[int, int] = {}
     # In the order in which everybody passes the gates; a task comes before its project's gate, as
     # in every command that starts one.
@@ -248,7 +291,7 @@ def _within_limits(
                 full.append(project)
                 continue
             rooms[project] -= 1
-        allowed.append(task)
+        allowed.append((task, status))
     return allowed
 
 

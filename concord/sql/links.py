@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 from concord.database import Isolation, transaction
 from concord.errors import Refused
 from concord.models import TreeNode
-from concord.sql import task_rows
+from concord.sql import projects, task_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,11 +100,16 @@ FROM tree JOIN tasks t ON t.id = tree.id ORDER BY path
 """
 
 ROOTS: LiteralString = """
--- tree_roots: tasks that have parts and are part of none
+-- tree_roots: tasks that have parts and are part of none, as far as the tree goes
 SELECT t.id FROM tasks t
-WHERE t.parent_id IS NULL AND t.deleted_at IS NULL
+WHERE t.deleted_at IS NULL
   AND (%(project)s::text IS NULL
        OR t.project_id = (SELECT id FROM projects WHERE key = %(project)s::text))
+  AND NOT EXISTS (
+      SELECT FROM tasks whole
+      WHERE whole.id = t.parent_id AND whole.deleted_at IS NULL
+        AND (%(project)s::text IS NULL OR whole.project_id = t.project_id)
+  )
   AND t.id IN (SELECT parent_id FROM tasks WHERE deleted_at IS NULL)
 ORDER BY t.id
 """
@@ -148,9 +153,12 @@ def tree(
 ) -> tuple[TreeNode, ...]:
     """Return tasks and all their parts, each after what it is part of.
 
-    Without ids: all tasks that have parts, of `project` or everywhere. Raises `NotFound`.
+    Without ids: all tasks that have parts and are part of none, of `project` or everywhere. Raises
+    `NotFound`.
     """
     roots = list(ids) or list(tx.scalars(ROOTS, {"project": project}))
+    if not roots and project is not None:
+        projects.fetch(tx, project)
     found = tx.rows(TREE, {"ids": roots}, _node)
     task_rows.require(tx, ids, [node.id for node in found])
     return found

@@ -34,7 +34,8 @@ SELECT t.id, t.status, t.priority, t.due, t.title,
              ORDER BY 1) AS open_parts,
        h.username AS holder, c.expires_at, c.expires_at <= statement_timestamp() AS expired,
        ARRAY(SELECT a.username FROM assignments x JOIN users a ON a.id = x.user_id
-             WHERE x.task_id = t.id AND (x.user_id <> c.user_id OR c.assigned IS NOT TRUE)
+             WHERE x.task_id = t.id AND (x.user_id <> c.user_id OR c.assigned IS NOT TRUE
+                                         OR lower(a.username) = lower(%(actor)s))
              ORDER BY 1) AS assignees,
        p.key AS project, p.archived_at IS NOT NULL AS archived, p.wip_limit,
        CASE WHEN p.wip_limit IS NOT NULL THEN ARRAY(
@@ -67,7 +68,7 @@ def explain(tx: Transaction, filters: listing.Filters, *, limit: int = 10) -> tu
         reasons = tuple(_reasons(tx.actor, status, *facts, anybody=free))
         return Readiness(task, not reasons, status, priority, due, title, reasons)
 
-    found = tx.rows(query, params | {"limit": limit}, considered)
+    found = tx.rows(query, params | {"limit": limit, "actor": tx.actor}, considered)
     if not found:
         listing.check_names(tx, filters)
     return found

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, LiteralString
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 from concord.errors import NotFound
 from concord.models import Claim, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from concord.database import Transaction
+
+More = TypeVar("More", bound=Task)
 
 COLUMNS: LiteralString = """
 SELECT t.id, t.uid, p.key AS project, t.title, t.description, t.status, t.priority, t.due,
@@ -73,6 +76,11 @@ def task(*columns: Any) -> Task:
     for place in _LISTS:
         values[place] = tuple(values[place])
     return Task(*values, claim=None if by is None else Claim(by, epoch, expires_at))
+
+
+def told_more(model: Callable[..., More], task: Task, **more: Any) -> More:
+    """Return a task as a model that adds fields to it."""
+    return model(**{field.name: getattr(task, field.name) for field in fields(task)}, **more)
 
 
 def lock(tx: Transaction, ids: Sequence[int], *, nowait: bool = False) -> None:

@@ -119,9 +119,9 @@ ALTER TABLE tasks ADD CONSTRAINT tasks_canceled_at_check
 
 # A row that every transaction has to pass which decides by a rule across several rows: only one
 # at a time gets past, and the next one then sees what it did. It is a row and not an advisory
-# lock, because whoever waits for it with an older snapshot (an import or an undo, which are
-# serializable) gets a serialization failure and starts again; after waiting for an advisory lock
-# it would decide by what was true before.
+# lock, because whoever waits for it with an older snapshot (an import, which is serializable) gets
+# a serialization failure and starts again; after waiting for an advisory lock it would decide by
+# what was true before.
 GATES = """
 CREATE TABLE gates (
     name text CONSTRAINT gates_pkey PRIMARY KEY,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, LiteralString, cast
 
 from concord.errors import Conflict
 from concord.models import Change
-from concord.sql.undo import tasks, things
+from concord.sql.undo import lists, things
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -171,7 +171,7 @@ def differing(effect: Effect, now: State) -> list[str]:
 
 
 def _left(effect: Effect, name: str, value: Any) -> bool:
-    if effect.entity == "task" and name in tasks.LISTS:
+    if effect.entity == "task" and name in lists.LISTS:
         return {*effect.put_on(name)} <= {*value} and not {*effect.taken_off(name)} & {*value}
     return value == effect.after(name)
 

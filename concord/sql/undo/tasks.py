@@ -1,8 +1,4 @@
-"""The rows of tasks: what they are now, and how they become what they were.
-
-A field has one value. Of a list (tags, people, blockers) a transaction wrote only what it added
-or took away: the rest of it is others'.
-"""
+"""The rows of tasks: what they are now, and how they become what they were."""
 
 from __future__ import annotations
 
@@ -13,8 +9,8 @@ from psycopg.types.json import Jsonb
 
 from concord.errors import Refused
 from concord.models import Change
-from concord.sql import links, projects, tags, task_rows, tasks
-from concord.sql.undo import things
+from concord.sql import links, projects, task_rows, tasks
+from concord.sql.undo import lists, things
 from concord.sql.undo.past import fold
 
 if TYPE_CHECKING:
@@ -58,49 +54,6 @@ UPDATE tasks AS t SET (
 FROM jsonb_to_recordset(%(rows)s) AS given (id bigint, fields jsonb) WHERE t.id = given.id
 """
 
-DETACH: dict[str, LiteralString] = {
-    "tags": """
--- take_tags_off: pair by pair
-DELETE FROM task_tags x USING unnest(%(tasks)s::bigint[], %(others)s::bigint[]) AS pair (task, tag)
-WHERE x.task_id = pair.task AND x.tag_id = pair.tag
-""",
-    "assignees": """
--- take_people_off: pair by pair
-DELETE FROM assignments x
-USING unnest(%(tasks)s::bigint[], %(others)s::bigint[]) AS pair (task, person)
-WHERE x.task_id = pair.task AND x.user_id = pair.person
-""",
-    "blocked_by": """
--- take_blockers_off: pair by pair
-DELETE FROM links x
-USING unnest(%(tasks)s::bigint[], %(others)s::bigint[]) AS pair (task, blocker)
-WHERE x.blocked_id = pair.task AND x.blocker_id = pair.blocker
-""",
-}
-
-ATTACH: dict[str, LiteralString] = {
-    "tags": """
--- put_tags_back: pair by pair
-INSERT INTO task_tags (task_id, tag_id)
-SELECT task, tag FROM unnest(%(tasks)s::bigint[], %(others)s::bigint[]) AS pair (task, tag)
-ON CONFLICT DO NOTHING
-""",
-    "assignees": """
--- put_people_back: pair by pair
-INSERT INTO assignments (task_id, user_id, assigned_by)
-SELECT task, person, %(actor_id)s
-FROM unnest(%(tasks)s::bigint[], %(others)s::bigint[]) AS pair (task, person)
-ON CONFLICT DO NOTHING
-""",
-    "blocked_by": """
--- put_blockers_back: pair by pair
-INSERT INTO links (blocked_id, blocker_id)
-SELECT task, blocker
-FROM unnest(%(tasks)s::bigint[], %(others)s::bigint[]) AS pair (task, blocker)
-ON CONFLICT DO NOTHING
-""",
-}
-
 MARK: LiteralString = """
 -- mark_own_changes: where this transaction's history ends by now
 SELECT coalesce(max(id), 0) FROM history WHERE xid = pg_current_xact_id()
@@ -120,12 +73,6 @@ FIELDS = (
 
 STATES = {"status", "completed_at", "deleted_at"}
 """Those of the fields that triggers write on their own."""
-
-LISTS = tuple(ATTACH)
-"""What is written back one by one."""
-
-NAMES = {"tags": "tag", "assignees": "user"}
-"""Lists of names → whose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +149,7 @@ def put_back(tx: Transaction, past: Past, effects: Sequence[Effect]) -> None:
     whole = past.of("task")
     changed = [one for one in effects if not whole[one.id].created]
     _write(tx, {one.id: _former(one, whole[one.id], {}) for one in changed})
-    for name in LISTS:
-        _put_list_back(tx, name, changed)
+    lists.put_back(tx, changed)
 
 
 def settle(
@@ -224,7 +170,7 @@ def settle(
     }
     written = {one.id: one for one in fold(tx.rows(OWN, {"since": mark}, Change))}
     strange = [one for one in written.values() if one.id not in whole and not one.created]
-    if held := [one.id for one in strange if one.before("claim")]:
+    if held := [one.id for one in written.values() if one.before("claim")]:
         raise Refused(
             f"undoing it would end a claim: {_listed(held)}",
             hint="Wait until it is released, or see who holds it: concord task show ID",
@@ -240,8 +186,7 @@ def settle(
         for number, fields in wanted.items()
     }
     _write(tx, wrong)
-    for name in LISTS:
-        _put_list_back(tx, name, [one for one in strange if one.id not in made])
+    lists.put_back(tx, [one for one in strange if one.id not in made])
     if added := [one.id for one in written.values() if one.created]:
         tx.execute(tasks.TRASH, {"ids": added})
     if woven := _woven(past):
@@ -292,25 +237,6 @@ def _write(tx: Transaction, wanted: Mapping[int, State]) -> None:
     rows = [{"id": task, "fields": columns(fields)} for task, fields in wanted.items() if fields]
     if rows:
         tx.execute(WRITE, {"rows": Jsonb(rows)})
-
-
-def _put_list_back(tx: Transaction, name: str, effects: Sequence[Effect]) -> None:
-    off = [(one.id, other) for one in effects for other in one.put_on(name)]
-    back = [(one.id, other) for one in effects for other in one.taken_off(name)]
-    if name == "tags" and back:
-        # One that nobody used any more may have been deleted meanwhile: it appears, as in tagging.
-        tx.execute(tags.ENSURE, {"names": sorted({tag for _, tag in back})})
-    if name in NAMES:
-        ids = things.require(tx, NAMES[name], [other for _, other in off + back])
-        off, back = ([(task, ids[other]) for task, other in pairs] for pairs in (off, back))
-    if off:
-        tx.execute(DETACH[name], _columns(off))
-    if back:
-        tx.execute(ATTACH[name], _columns(back) | {"actor_id": tx.actor_id})
-
-
-def _columns(pairs: Sequence[tuple[int, int]]) -> dict[str, list[int]]:
-    return {"tasks": [task for task, _ in pairs], "others": [other for _, other in pairs]}
 
 
 def _woven(past: Past) -> list[int]:
