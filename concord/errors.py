@@ -44,7 +44,7 @@ EXIT_CODES: dict[ExitCode, tuple[str, str]] = {
         "not yours to undo; or the database does not let this user do it",
     ),
     ExitCode.DATABASE: ("database", "unreachable, not initialised, unhealthy"),
-    ExitCode.EMPTY: ("empty", "nothing there to take"),
+    ExitCode.EMPTY: ("empty", "nothing there: no task is ready, due or to do, nothing to undo"),
     ExitCode.BUG: ("bug", "unexpected; says where the log is"),
     ExitCode.INTERRUPTED: ("–", "interrupted; nothing half-done"),
 }

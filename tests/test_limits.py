@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from audit import check_history
+from commands import Here
 from steps import PATIENCE
 from together import everything_but_gates, expire
 from workers import Worker, Workers, psql
@@ -21,11 +22,22 @@ from concord.sql import claims, imports, listing, projects, tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from concord.database import Database
 
 LEASE = timedelta(minutes=15)
 API = listing.Filters(projects=["API"])
+
+
+@pytest.fixture
+def here(
+    url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Here:
+    return Here(url, tmp_path, monkeypatch, capsys)
 
 
 def limited(
@@ -279,3 +291,19 @@ def test_eight_at_work_never_exceed_the_limit(url: str, workers: Workers) -> Non
     assert max(seen) <= 3
     assert sum(finished) >= len(ids)
     assert check_history(url) == len(ids)
+
+
+# The option
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", "", "²", str(2**31)])
+def test_what_is_no_limit_is_told_what_one_is(here: Here, text: str) -> None:
+    here.ok("project", "add", "API")
+    told = here.refused("project", "edit", "API", f"--wip-limit={text}", code=2)
+    assert f"{text!r} is not a limit: a number from 1 on, or none" in told
+
+
+def test_a_limit_is_set_and_lifted(here: Here) -> None:
+    here.ok("project", "add", "API")
+    assert here.ok("project", "edit", "API", "--wip-limit", "3")["wip_limit"] == 3
+    assert here.ok("project", "edit", "API", "--wip-limit", "none")["wip_limit"] is None

@@ -112,7 +112,7 @@ def test_a_task_waits_neither_for_its_parts_nor_for_what_it_is_a_part_of(
     database.run(tasks.edit, [piece], {"parent": part})
     database.run(links.block, [other], [piece])
     before = everything_but_gates(url)
-    for operation, *arguments in (
+    closing: tuple[Half, ...] = (
         (links.block, [whole], [part]),
         (links.block, [part], [whole]),
         (links.block, [whole], [piece]),
@@ -121,7 +121,8 @@ def test_a_task_waits_neither_for_its_parts_nor_for_what_it_is_a_part_of(
         (tasks.edit, [whole], {"parent": piece}),
         (tasks.edit, [whole], {"parent": other}),
         (links.block, [piece, other], [other]),
-    ):
+    )
+    for operation, *arguments in closing:
         with pytest.raises(Refused):
             database.run(operation, *arguments)
     assert everything_but_gates(url) == before

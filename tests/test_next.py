@@ -257,6 +257,8 @@ def test_why(filled: tuple[psycopg.Connection, Database]) -> None:
             *[replace(PLAIN, blockers=frozenset({1}))] * 3,
             replace(PLAIN, blockers=frozenset({3})),
             replace(PLAIN, owner=BO),
+            # Nobody can claim it there.
+            replace(PLAIN, status="in_progress", claim=(BO, False), project=ARCHIVED),
         ],
     )
     assert {one.task.id: one.why for one in suggested(database)} == {

@@ -82,16 +82,14 @@ def put(
     for number, (task, values) in enumerate(zip(ids, drawn, strict=True)):
         # A whole comes before its parts, so there is no circle.
         parent = values["parent"]
-        item = Item(
-            **values
-            | {
-                "id": task,
-                "parent": ids[parent] if parent is not None and parent < number else None,
-                "blockers": {ids[n] for n in values["blockers"] if n < len(ids) and ids[n] != task},
-                "project": keys[values["project"]],
-                "assignees": set(values["assignees"]),
-            }
-        )
+        among: set[int] = values["blockers"]
+        placed: dict[str, Any] = {
+            "parent": ids[parent] if parent is not None and parent < number else None,
+            "blockers": {ids[n] for n in among if n < len(ids)} - {task},
+            "project": keys[values["project"]],
+            "assignees": set(values["assignees"]),
+        }
+        item = Item(task, **{**values, **placed})
         if item.status != "in_progress" or item.deleted:
             item.holder = None
         if item.holder is None:
@@ -101,7 +99,8 @@ def put(
         items.append(item)
     limit, archived = closing
     queue = Queue(items, {}, {keys[1]} if archived else set())
-    queue.limits = {keys[0]: max(limit, len(queue.in_progress(keys[0])))} if limit else {}
+    if limit:
+        queue.limits[keys[0]] = max(limit, len(queue.in_progress(keys[0])))
     with psycopg.connect(url) as connection:
         for item in items:
             connection.execute(

@@ -298,7 +298,7 @@ def test_the_commands_do_what_the_model_says(server: Server, template: str) -> N
     run_state_machine_as_test(
         OnThisServer,
         settings=settings(
-            max_examples=30,
+            max_examples=20,
             stateful_step_count=50,
             deadline=None,
             derandomize=True,

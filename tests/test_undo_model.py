@@ -141,7 +141,7 @@ def test_undoing_all_leads_back_to_the_beginning(server: Server, template: str) 
             users.bo(tags.add, "old")
             users.bo(projects.add, "API")
 
-            @settings(max_examples=60)
+            @settings(max_examples=25)
             @given(st.lists(STEPS, min_size=1, max_size=12))
             def lead_back(steps: list[tuple[Any, ...]]) -> None:
                 first = users.add(tags=["ui"], assignees=["bo"], blocked_by=[users.add()])

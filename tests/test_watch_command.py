@@ -76,7 +76,7 @@ def test_among_eight_writers_every_change_is_printed_once_and_in_order(
         watcher.until_title("contested 7")
         # This one draws its ids now, and commits behind all that the others write.
         gate = workers.gate()
-        slow = workers.worker()
+        slow = workers.worker(lock_timeout="1min", statement_timeout="1min")
         last = slow.run(gate.before_commit(tasks.add), tasks.NewTask("last"))
         writers = [writer(url, number, ROUNDS) for number in range(WRITERS)]
         assert [process.wait(TIMEOUT) for process in writers] == [0] * WRITERS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
@@ -21,7 +22,12 @@ class _Limit(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number, or the word."""
-        return value if value == "none" else click.IntRange(1, 2**31 - 1).convert(value, param, ctx)
+        text = str(value)
+        if text == "none":
+            return text
+        if re.fullmatch("[0-9]{1,10}", text) is None or not 0 < int(text) < 2**31:
+            self.fail(f"{text!r} is not a limit: a number from 1 on, or none")
+        return int(text)
 
 
 LIMIT = _Limit()

@@ -565,7 +565,8 @@ DROP TRIGGER tasks_parent_closes ON tasks;
 DROP TRIGGER tasks_became_next ON tasks;
 DROP TRIGGER projects_limit ON projects;
 DROP FUNCTION is_blocked(bigint), has_open_child(bigint), end_claim(), keep_wip_limit(),
-    keep_limit_settable(), close_parent(), next_due(text, text, timestamptz, timestamptz), make_next(), links_record();
+    keep_limit_settable(), close_parent(), next_due(text, text, timestamptz, timestamptz),
+    make_next(), links_record();
 """
 
 FORMER = """
