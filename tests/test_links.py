@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from audit import check_history
@@ -112,7 +112,7 @@ def test_a_task_waits_neither_for_its_parts_nor_for_what_it_is_a_part_of(
     database.run(tasks.edit, [piece], {"parent": part})
     database.run(links.block, [other], [piece])
     before = everything_but_gates(url)
-    closing: tuple[Half, ...] = (
+    closing = (
         (links.block, [whole], [part]),
         (links.block, [part], [whole]),
         (links.block, [whole], [piece]),
@@ -122,7 +122,7 @@ def test_a_task_waits_neither_for_its_parts_nor_for_what_it_is_a_part_of(
         (tasks.edit, [whole], {"parent": other}),
         (links.block, [piece, other], [other]),
     )
-    for operation, *arguments in closing:
+    for operation, *arguments in cast("tuple[Half, ...]", closing):
         with pytest.raises(Refused):
             database.run(operation, *arguments)
     assert everything_but_gates(url) == before

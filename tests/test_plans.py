@@ -487,6 +487,9 @@ def test_a_claim_reads_what_is_to_do_in_order_until_one_is_ready(
     found = scans(crowded, sql.SQL(statement), given)
     assert index in {scan.by for scan in found}
     assert "claims_expires_at_idx" in found_by(found)
+    assigned = [scan for scan in found if scan.table == "assignments"]
+    assert assigned
+    assert all("task_id" in scan.condition for scan in assigned), "not all there are"
 
 
 def test_what_is_taken_is_found_by_its_id(crowded: Database) -> None:
