@@ -82,7 +82,7 @@ def test_what_fails_is_logged_and_what_works_is_not(here: Here) -> None:
         "level": "warning",
         "command": "task show",
         "actor": "ana",
-        "operation": "tasks.show",
+        "operation": "comments.show",
         "isolation": "READ COMMITTED",
         "read_only": True,
         "attempt": 1,
