@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
     from uuid import UUID
 
@@ -337,9 +338,13 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class ExportedTask(TaskInFull):
-    """A task with all that it takes to make it anew; it recurs in the clock of the zone."""
+    """A task with all that it takes to make it anew; it recurs in the clock of the zone.
+
+    `extra` is what foreign files said that has no field here: the name of a format → its fields.
+    """
 
     recurrence_zone: str | None = None
+    extra: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,11 +369,13 @@ class ImportedTask:
     and `blocked_by` are such refs, of tasks that may be missing from the file. Fields the format
     does not know stay at their defaults; `partial` names those of `parent`, `auto_close`,
     `recurrence`, `blocked_by` and `comments` that the file does not tell, or not to the end: what
-    it does not tell stays as it is. `line` is where it stands in the file, counted from 1.
+    it does not tell stays as it is. `line` is where it stands in the file, counted from 1. `extra`
+    is what has no field here, in JSON's types: it is kept under the format's name, and comes back
+    when the task is exported to that format.
 
-    The fields from `uid` to `previous` are known to Concord's own format alone: there `uid`
-    identifies the task wherever it is, and `external_ref` is what it was to the format that it
-    first came from.
+    `project` is a key, for rows that do not all go to one. The other fields from `uid` to
+    `previous` are known to Concord's own format alone: there `uid` identifies the task wherever it
+    is, and `external_ref` is what it was to the format that it first came from.
     """
 
     ref: str
@@ -400,6 +407,7 @@ class ImportedTask:
     recurrence_zone: str | None = None
     previous: str | None = None
     partial: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,6 +437,19 @@ class Unlinked:
 
 
 ParsedRow = ImportedTask | SkippedRow | BadRow | Unlinked
+
+
+@dataclass(frozen=True, slots=True)
+class MappedWord:
+    """A word of a foreign file (`kind`: status, priority, user or project) and its meaning here.
+
+    `meaning` is `None` for a word that nobody has told the meaning of; `tasks` counts its uses.
+    """
+
+    kind: str
+    word: str
+    meaning: str | None
+    tasks: int
 
 
 @dataclass(frozen=True, slots=True)
