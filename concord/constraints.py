@@ -100,6 +100,9 @@ CONSTRAINTS: dict[str, _Meaning] = {
     "tasks_recurrence_zone_check": _Meaning(
         Usage, "a task recurs in a time zone", "Set TZ to one, such as Europe/Berlin."
     ),
+    "tasks_extra_object": _Meaning(
+        Usage, "what a foreign file said besides is kept by its fields", "Import the file again."
+    ),
     "tasks_previous_id_fkey": _Meaning(
         NotFound, "the task is gone", "Somebody purged it just now."
     ),
@@ -138,6 +141,9 @@ CONSTRAINTS: dict[str, _Meaning] = {
         "Take one with: concord task claim",
     ),
     "comments_task_id_fkey": _Meaning(NotFound, "the task is gone", "Somebody purged it just now."),
+    "task_texts_task_id_fkey": _Meaning(
+        NotFound, "the task is gone", "Somebody purged it just now."
+    ),
     "comments_author_id_fkey": _Meaning(
         Refused, "the user has written comments, which keep their author", "Leave the user be."
     ),

@@ -60,7 +60,7 @@ Row = TypeVar("Row")
 Params: TypeAlias = "Sequence[Any] | Mapping[str, Any]"
 Query = LiteralString | sql.SQL | sql.Composed
 
-SCHEMA_HEAD = "0002"
+SCHEMA_HEAD = "0003"
 """The Alembic revision this code is written for; a test holds it equal to the newest one."""
 
 BACKOFF_FIRST = 0.005

@@ -69,6 +69,8 @@ def upgrade(settings: Settings, *, schema: str | None = None) -> tuple[str | Non
             made.attributes["connection"] = connection
             command.upgrade(made, "head")
             now = revision(connection)
+            # The server may have the extension by now.
+            connection.exec_driver_sql("SELECT add_trigrams()")
             connection.commit()
             return before, now or ""
     except CommandError as error:

@@ -139,6 +139,8 @@ tasks = sa.Table(
     _reference("previous_id", "tasks", ondelete="SET NULL"),
     _moment("started_at"),
     _moment("canceled_at"),
+    # What foreign files said that has no column here, by the name of the format.
+    sa.Column("extra", postgresql.JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
     sa.UniqueConstraint("uid"),
     # An import finds its tasks again by this; those in an inbox (no project) have no such key.
     sa.UniqueConstraint("project_id", "external_ref"),
@@ -167,6 +169,7 @@ tasks = sa.Table(
         " OR timezone(recurrence_zone, '2000-01-01 00:00:00+00'::timestamptz) IS NOT NULL)",
         name="recurrence_zone_check",
     ),
+    sa.CheckConstraint("jsonb_typeof(extra) = 'object'", name="extra_object"),
     # A task has one successor: whatever completes it twice, the next one is made once.
     sa.UniqueConstraint("previous_id"),
 )
@@ -200,7 +203,23 @@ sa.Index(
     tasks.c.completed_at,
     postgresql_where=tasks.c.completed_at.is_not(None),
 )
+# Only where the extension pg_trgm is to be had.
+sa.Index(
+    "tasks_title_trigrams_idx",
+    tasks.c.title,
+    postgresql_using="gin",
+    postgresql_ops={"title": "gin_trgm_ops"},
+)
 sa.Index("tasks_trash_idx", tasks.c.id, postgresql_where=tasks.c.deleted_at.is_not(None))
+
+# What a search looks in, which triggers keep: title, description and comments of a task.
+task_texts = sa.Table(
+    "task_texts",
+    metadata,
+    _reference("task_id", "tasks", ondelete="CASCADE", primary_key=True),
+    sa.Column("document", postgresql.TSVECTOR, nullable=False),
+)
+sa.Index("task_texts_document_idx", task_texts.c.document, postgresql_using="gin")
 
 tags = sa.Table(
     "tags",

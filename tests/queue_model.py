@@ -129,12 +129,20 @@ class Queue:
         was_open = item.status in OPEN
         item.status = status
         if status != "in_progress":
+            if status == "todo" and item.by_claim and item.holder is not None:
+                item.assignees.discard(item.holder)
             self.end_claim(item)
         if was_open and status not in OPEN and item.parent is not None:
             whole = self.items[item.parent]
             if whole.auto_close and whole.is_open and not self.open_parts(whole):
                 self.set_status(whole, "completed")
 
+    def take_up(self, item: Item, by: str) -> None:
+        """Start what is under a lease that has run out: what it had assigned to another goes."""
+        if item.by_claim and item.holder is not None and item.holder != by:
+            item.assignees.discard(item.holder)
+        self.end_claim(item)
+
     def end_claim(self, item: Item) -> None:
-        """Let nobody hold a task; who was assigned by the claim stays assigned."""
+        """Let nobody hold a task."""
         item.holder, item.lapsed, item.by_claim = None, False, False

@@ -373,3 +373,23 @@ def test_claims_in_several_limited_projects_do_not_deadlock(
     assert [task.project for task in his.result(PATIENCE)] == ["CD", "CD"]
     assert {outcome for outcome, _ in ana.outcomes + bo.outcomes} == {"done"}
     assert check_history(url) == 6
+
+
+@pytest.mark.parametrize("status", ["todo", "in_progress"])
+def test_what_a_lapsed_claim_had_assigned_goes_with_it_whoever_ends_it(
+    url: str, ana: Worker, bo: Worker, status: Any
+) -> None:
+    task = add(ana)
+    claim(ana)
+    expire(url, task)
+    (now,) = bo.database.run(tasks.set_status, [task], status)
+    assert (now.status, now.assignees, now.claim) == (status, (), None)
+    assert check_history(url) == 1
+
+
+def test_a_holder_who_starts_a_lapsed_task_again_stays_assigned(url: str, ana: Worker) -> None:
+    task = add(ana)
+    claim(ana)
+    expire(url, task)
+    (now,) = ana.database.run(tasks.set_status, [task], "in_progress")
+    assert (now.assignees, now.claim) == (("ana",), None)

@@ -94,6 +94,11 @@ VIOLATIONS: dict[str, tuple[str, LiteralString]] = {
         "UPDATE tasks SET recurrence = 'sometimes', recurrence_zone = 'UTC'",
     ),
     "tasks_recurrence_zone_check": ("usage", "UPDATE tasks SET recurrence = 'every 2w'"),
+    "tasks_extra_object": ("usage", "UPDATE tasks SET extra = '[]' WHERE id = 41"),
+    "task_texts_task_id_fkey": (
+        "not_found",
+        "INSERT INTO task_texts (task_id, document) VALUES (99, '')",
+    ),
     "tasks_previous_id_fkey": ("not_found", "UPDATE tasks SET previous_id = 99 WHERE id = 41"),
     "tasks_previous_id_key": (
         "conflict",

@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).parents[1]
 
+# What an extension brought stays: others may use it.
 OBJECTS: LiteralString = """
 SELECT 'relation', relname::text FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind <> 't'
 UNION SELECT 'function', oid::regprocedure::text FROM pg_proc
 WHERE pronamespace = 'public'::regnamespace
+  AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')
 UNION SELECT 'type', typname::text FROM pg_type
 WHERE typnamespace = 'public'::regnamespace AND typtype = 'e'
 UNION SELECT 'trigger', tgname::text FROM pg_trigger WHERE NOT tgisinternal

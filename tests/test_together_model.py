@@ -213,7 +213,7 @@ class Work(RuleBasedStateMachine):
         if self.run("bo", error, tasks.set_status, [task], status):
             item = self.queue.items[task]
             if status == item.status == "in_progress" and item.lapsed:
-                self.queue.end_claim(item)
+                self.queue.take_up(item, "bo")
             self.queue.set_status(item, status)
 
     @rule(which=WHICH, really=SELDOM)

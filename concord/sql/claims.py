@@ -158,12 +158,6 @@ RENEW: LiteralString = """
 UPDATE claims SET expires_at = clock_timestamp() + %(lease)s WHERE task_id = %(task)s
 """
 
-UNASSIGN: LiteralString = """
--- unassign_holder: whom the claim alone had assigned
-DELETE FROM assignments x USING claims c
-WHERE c.task_id = %(task)s AND c.assigned AND x.task_id = c.task_id AND x.user_id = c.user_id
-"""
-
 
 @transaction(isolation=Isolation.READ_COMMITTED)
 def claim(
@@ -217,7 +211,6 @@ def release(tx: Transaction, task: int, epoch: int, *, comment: str | None = Non
     """
     task_rows.lock(tx, [task])
     require_held(tx, task, epoch)
-    tx.execute(UNASSIGN, {"task": task})
     if comment is not None:
         comments.write(tx, [task], comment)
     return tasks.set_status(tx, [task], "todo")[0]

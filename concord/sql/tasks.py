@@ -70,11 +70,19 @@ UPDATE tasks SET status = %(status)s WHERE id = ANY(%(ids)s) AND status <> %(sta
 """
 
 # Whoever takes up a task whose lease has run out means to keep it: nobody is to claim it then.
+# What such a claim of somebody else had assigned goes with it.
 START: LiteralString = """
 -- start_tasks: that are locked; their leases that have run out are over
-WITH over AS (
-    UPDATE claims SET user_id = NULL, claimed_at = NULL, expires_at = NULL, assigned = false
+WITH lapsed AS MATERIALIZED (
+    SELECT task_id, user_id, assigned FROM claims
     WHERE task_id = ANY(%(ids)s) AND expires_at <= clock_timestamp()
+), unassigned AS (
+    DELETE FROM assignments x USING lapsed
+    WHERE lapsed.assigned AND lapsed.user_id <> %(me)s
+      AND x.task_id = lapsed.task_id AND x.user_id = lapsed.user_id
+), over AS (
+    UPDATE claims c SET user_id = NULL, claimed_at = NULL, expires_at = NULL, assigned = false
+    FROM lapsed WHERE c.task_id = lapsed.task_id
 )
 UPDATE tasks SET status = 'in_progress' WHERE id = ANY(%(ids)s) AND status <> 'in_progress'
 """
@@ -243,7 +251,7 @@ def set_status(
     """
     lock(tx, ids, nowait=nowait)
     if status == "in_progress":
-        tx.execute(START, {"ids": list(ids)})
+        tx.execute(START, {"ids": list(ids), "me": tx.actor_id})
     else:
         tx.execute(SET_STATUS, {"ids": list(ids), "status": status})
     return fetch(tx, ids)

@@ -1,0 +1,217 @@
+"""Full text search, parts of titles by index, what foreign files said besides, and claims' ends.
+
+Revision ID: 0003
+Revises: 0002
+"""
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+EXTRA = """
+-- The name of a foreign format -> what it said that has no column here.
+ALTER TABLE tasks ADD COLUMN extra jsonb NOT NULL DEFAULT '{}'
+    CONSTRAINT tasks_extra_object CHECK (jsonb_typeof(extra) = 'object');
+
+CREATE OR REPLACE FUNCTION task_fields(task tasks) RETURNS jsonb LANGUAGE sql STABLE
+RETURN jsonb_build_object(
+    'project', (SELECT key FROM projects WHERE id = task.project_id),
+    'title', task.title,
+    'description', task.description,
+    'status', task.status,
+    'priority', task.priority,
+    'due', utc_text(task.due),
+    'owner', (SELECT username FROM users WHERE id = task.owner_id),
+    'external_ref', task.external_ref,
+    'parent', task.parent_id,
+    'auto_close', nullif(task.auto_close, false),
+    'recurrence', task.recurrence,
+    'recurrence_zone', task.recurrence_zone,
+    'extra', nullif(task.extra, '{}'),
+    'completed_at', utc_text(task.completed_at),
+    'deleted_at', utc_text(task.deleted_at)
+);
+"""
+
+# A table of its own: in `tasks`, every change of a status would make the document and its index
+# entries anew. A tsvector holds no more than 1 MB, so that only the beginnings of long texts can
+# be found; of comments, the newest.
+SEARCH = """
+CREATE TABLE task_texts (
+    task_id bigint CONSTRAINT task_texts_pkey PRIMARY KEY
+        CONSTRAINT task_texts_task_id_fkey REFERENCES tasks (id) ON DELETE CASCADE,
+    document tsvector NOT NULL
+);
+CREATE INDEX task_texts_document_idx ON task_texts USING gin (document);
+
+CREATE FUNCTION text_document(title text, description text, comments text) RETURNS tsvector
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN setweight(to_tsvector('pg_catalog.english', title), 'A')
+    || setweight(to_tsvector('pg_catalog.english', left(coalesce(description, ''), 50000)), 'B')
+    || setweight(to_tsvector('pg_catalog.english', left(coalesce(comments, ''), 50000)), 'C');
+
+CREATE FUNCTION task_comments(task bigint) RETURNS text LANGUAGE sql STABLE
+RETURN (
+    SELECT string_agg(body, E'\\n' ORDER BY id DESC)
+    FROM (SELECT id, left(body, 50000) AS body FROM comments
+          WHERE task_id = task ORDER BY id DESC LIMIT 500) AS latest
+);
+
+CREATE FUNCTION tasks_index_new() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO task_texts (task_id, document)
+    SELECT id, text_document(title, description, NULL) FROM new_rows ORDER BY id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tasks_indexed AFTER INSERT ON tasks
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION tasks_index_new();
+
+-- The row is locked by a statement of its own: the next one then sees the comments that others
+-- have committed before they let go of it. With an older snapshot, the lock fails instead.
+CREATE FUNCTION index_task(task bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM task_texts WHERE task_id = task FOR UPDATE;
+    UPDATE task_texts x SET document = text_document(t.title, t.description, task_comments(t.id))
+    FROM tasks t WHERE t.id = task AND x.task_id = t.id;
+END $$;
+
+CREATE FUNCTION tasks_index_again() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM index_task(NEW.id);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tasks_texts_changed AFTER UPDATE OF title, description ON tasks
+    FOR EACH ROW WHEN (
+        OLD.title <> NEW.title OR OLD.description IS DISTINCT FROM NEW.description
+    )
+    EXECUTE FUNCTION tasks_index_again();
+
+-- In the order of tasks, so that two of these queue up behind each other.
+CREATE FUNCTION comments_index() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM index_task(task_id) FROM (
+        SELECT DISTINCT task_id FROM changed_rows ORDER BY task_id
+    ) AS tasks_told_of;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER comments_indexed AFTER INSERT ON comments
+    REFERENCING NEW TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION comments_index();
+CREATE TRIGGER comments_indexed_again AFTER UPDATE ON comments
+    REFERENCING NEW TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION comments_index();
+CREATE TRIGGER comments_unindexed AFTER DELETE ON comments
+    REFERENCING OLD TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION comments_index();
+
+INSERT INTO task_texts (task_id, document)
+SELECT id, text_document(title, description, task_comments(id)) FROM tasks ORDER BY id;
+"""
+
+# An administrator may have to create the extension, now or later: `concord init` tries again. A
+# scratch schema, which comes and goes, only uses what is there.
+TRIGRAMS = """
+CREATE FUNCTION add_trigrams() RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    place text;
+BEGIN
+    IF to_regclass('tasks_title_trigrams_idx') IS NOT NULL THEN
+        RETURN true;
+    END IF;
+    IF current_schema() NOT LIKE 'concord\\_scratch\\_%' THEN
+        BEGIN
+            CREATE EXTENSION IF NOT EXISTS pg_trgm;
+        EXCEPTION
+            WHEN insufficient_privilege OR undefined_file OR feature_not_supported THEN
+                NULL;
+        END;
+    END IF;
+    SELECT quote_ident(n.nspname) INTO place
+    FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+    WHERE e.extname = 'pg_trgm';
+    IF place IS NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE format(
+        'CREATE INDEX IF NOT EXISTS tasks_title_trigrams_idx'
+        ' ON tasks USING gin (title %s.gin_trgm_ops)', place
+    );
+    RETURN true;
+END $$;
+SELECT add_trigrams();
+"""
+
+# What a claim alone had assigned goes with it when the task is to do again, whoever says so.
+CLAIMS = """
+CREATE OR REPLACE FUNCTION end_claim() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.status = 'todo' THEN
+        DELETE FROM assignments x USING claims c
+        WHERE c.task_id = NEW.id AND c.assigned
+          AND x.task_id = c.task_id AND x.user_id = c.user_id;
+    END IF;
+    UPDATE claims SET user_id = NULL, claimed_at = NULL, expires_at = NULL, assigned = false
+    WHERE task_id = NEW.id AND user_id IS NOT NULL;
+    RETURN NULL;
+END $$;
+"""
+
+REMOVAL = """
+DROP TRIGGER tasks_indexed ON tasks;
+DROP TRIGGER tasks_texts_changed ON tasks;
+DROP TRIGGER comments_indexed ON comments;
+DROP TRIGGER comments_indexed_again ON comments;
+DROP TRIGGER comments_unindexed ON comments;
+DROP TABLE task_texts;
+DROP INDEX IF EXISTS tasks_title_trigrams_idx;
+DROP FUNCTION tasks_index_new(), tasks_index_again(), comments_index(), index_task(bigint),
+    task_comments(bigint), text_document(text, text, text), add_trigrams();
+"""
+
+FORMER = """
+CREATE OR REPLACE FUNCTION end_claim() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE claims SET user_id = NULL, claimed_at = NULL, expires_at = NULL, assigned = false
+    WHERE task_id = NEW.id AND user_id IS NOT NULL;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION task_fields(task tasks) RETURNS jsonb LANGUAGE sql STABLE
+RETURN jsonb_build_object(
+    'project', (SELECT key FROM projects WHERE id = task.project_id),
+    'title', task.title,
+    'description', task.description,
+    'status', task.status,
+    'priority', task.priority,
+    'due', utc_text(task.due),
+    'owner', (SELECT username FROM users WHERE id = task.owner_id),
+    'external_ref', task.external_ref,
+    'parent', task.parent_id,
+    'auto_close', nullif(task.auto_close, false),
+    'recurrence', task.recurrence,
+    'recurrence_zone', task.recurrence_zone,
+    'completed_at', utc_text(task.completed_at),
+    'deleted_at', utc_text(task.deleted_at)
+);
+
+ALTER TABLE tasks DROP COLUMN extra;
+"""
+
+
+def upgrade() -> None:
+    run(EXTRA, SEARCH, TRIGRAMS, CLAIMS)
+
+
+def downgrade() -> None:
+    run(REMOVAL, FORMER)
+
+
+def run(*scripts: str) -> None:
+    # Without parameters the driver leaves `%` alone and takes several statements at once.
+    connection = op.get_bind().execution_options(no_parameters=True)
+    for script in scripts:
+        connection.exec_driver_sql(script)
