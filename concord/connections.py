@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg.adapt import Loader
 
 from concord.errors import DatabaseUnavailable, Usage
 from concord.settings import hide_password
 
 if TYPE_CHECKING:
+    from psycopg.abc import Buffer
+
     from concord.settings import Settings
+
+
+class Moment(Loader):
+    """Reads `timestamptz` as an aware datetime in UTC.
+
+    The driver's own goes by the session's time zone, which a client hears of only when a message
+    of several statements is over: by then the zone of the transaction is not in force any more.
+    """
+
+    def load(self, data: Buffer) -> datetime:
+        """Return the moment. Raises `psycopg.DataError` for one that Python has no datetime for."""
+        text = bytes(data).decode()
+        try:
+            return datetime.fromisoformat(text).astimezone(UTC)
+        except ValueError:
+            raise psycopg.DataError(f"not a moment between the years 1 and 9999: {text}") from None
+
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -43,7 +64,7 @@ def open_connection(settings: Settings, command: str) -> Connection:
     # No server-side prepared statements: a pooler in transaction mode may not carry them over,
     # and a command runs each statement once.
     try:
-        return psycopg.connect(
+        connection = psycopg.connect(
             conninfo(settings),
             autocommit=True,
             prepare_threshold=None,
@@ -61,6 +82,8 @@ def open_connection(settings: Settings, command: str) -> Connection:
             setting="database_url",
             source=source,
         ) from None
+    connection.adapters.register_loader("timestamptz", Moment)
+    return connection
 
 
 def behind_pooler(connection: Connection) -> bool:

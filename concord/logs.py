@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from concord.database import Record
+    from concord.records import Cost, Record, Statement
     from concord.settings import Settings
 
 
@@ -22,12 +22,30 @@ def line(record: Record) -> str:
         *([f"xid {record.xid}"] if record.xid else []),
         f"{record.ms:.1f} ms",
     ]
-    statements = ", ".join(
-        f"{statement.name} {statement.ms:.1f} ms"
-        + (f" {statement.rows} rows" if statement.rows > 0 else "")
-        for statement in record.statements
+    trips = ", ".join(
+        f"{' + '.join(map(_statement, trip))} {trip[0].ms:.1f} ms" for trip in record.trips
     )
-    return f"{' · '.join(parts)} · {len(record.statements)} round trips: {statements}"
+    return f"{' · '.join(parts)} · {_counted(record.round_trips, 'round trip')}: {trips}"
+
+
+def total(cost: Cost, seconds: float) -> str:
+    """Return what a command cost, and how long it took, as the last line that `-v` prints.
+
+    To connect counts as one round trip, although it takes several.
+    """
+    return (
+        f"concord: {_counted(cost.connects + cost.round_trips, 'round trip')}"
+        f" (connect {cost.connects}, transactions {cost.round_trips}),"
+        f" {_counted(cost.statements, 'statement')}, {seconds:.3f} s"
+    )
+
+
+def _statement(statement: Statement) -> str:
+    return statement.name + (f" {statement.rows} rows" if statement.rows > 0 else "")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def log_transaction(settings: Settings, command: str, record: Record, level: str) -> None:
@@ -45,8 +63,15 @@ def log_transaction(settings: Settings, command: str, record: Record, level: str
             sqlstate=record.sqlstate,
             xid=record.xid,
             ms=round(record.ms, 3),
+            connects=record.connects,
+            round_trips=record.round_trips,
             statements=[
-                {"name": statement.name, "ms": round(statement.ms, 3), "rows": statement.rows}
+                {
+                    "name": statement.name,
+                    "trip": statement.trip,
+                    "ms": round(statement.ms, 3),
+                    "rows": statement.rows,
+                }
                 for statement in record.statements
             ],
         )

@@ -100,8 +100,9 @@ class Proxy:
                         return
                     self._spared -= 1
                 server.sendall(request)
-                client.sendall(b"".join(_until(server, b"Z")))
+                answer = b"".join(_until(server, b"Z"))
                 self.round_trips += 1
+                client.sendall(answer)
 
     def _lose(self, client: socket.socket, server: socket.socket, request: bytes) -> None:
         cut, self._cut = self._cut, Cut.NEVER

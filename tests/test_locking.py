@@ -255,7 +255,7 @@ def test_assigning_to_a_user_who_is_just_being_deleted_is_refused(two: Two) -> N
     ids = two.add()
     _, his = two.race((users.delete, "cy"), (assignments.assign, ids, ["cy"]))
     assert isinstance(his, NotFound)
-    assert his.message == "the user is gone"
+    assert his.message == "no such user: cy"
     assert read(two.ana, ids[0]).assignees == ()
 
 
@@ -304,7 +304,7 @@ def test_a_tag_that_is_just_being_deleted_cannot_be_put_on_a_task(two: Two) -> N
     ids = two.add()
     _, his = two.race((tags.delete, "bug"), (tags.tag, ids, ["bug"]))
     assert isinstance(his, NotFound)
-    assert his.message == "the tag is gone"
+    assert his.message == "no such tag: bug"
     assert read(two.ana, ids[0]).tags == ()
 
 

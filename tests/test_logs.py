@@ -11,7 +11,7 @@ from commands import Here
 from workers import psql
 
 from concord import logs
-from concord.database import Isolation, Record, Statement
+from concord.records import Cost, Isolation, Record, Statement
 from concord.settings import load
 
 if TYPE_CHECKING:
@@ -37,16 +37,24 @@ def log(here: Here) -> list[dict[str, Any]]:
 def test_the_line_of_a_transaction() -> None:
     record = Record("tasks.edit", Isolation.READ_COMMITTED, read_only=False, attempt=2)
     record.statements += [
-        Statement("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;\nSELECT 1", 0.26, -1),
-        Statement("\n-- update_tasks: only the fields\nUPDATE tasks", 1.24, 1),
-        Statement("COMMIT", 0.5, 0),
+        Statement("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;\nSELECT 1", 1.24, -1, 1),
+        Statement("\n-- update_tasks: only the fields\nUPDATE tasks", 1.24, 1, 1),
+        Statement("COMMIT", 0.5, 0, 2),
     ]
+    record.connects, record.round_trips = 1, 2
     record.xid, record.outcome, record.ms = "741", "done", 2.04
     assert logs.line(record) == (
-        "tasks.edit · READ COMMITTED · attempt 2 · done · xid 741 · 2.0 ms · 3 round trips:"
-        " BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; 0.3 ms,"
-        " update_tasks 1.2 ms 1 rows, COMMIT 0.5 ms"
+        "tasks.edit · READ COMMITTED · attempt 2 · done · xid 741 · 2.0 ms · 2 round trips:"
+        " BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; + update_tasks 1 rows 1.2 ms,"
+        " COMMIT 0.5 ms"
     )
+    cost = Cost()
+    for _ in range(2):
+        cost.add(record)
+    assert logs.total(cost, 0.0306) == (
+        "concord: 6 round trips (connect 2, transactions 4), 6 statements, 0.031 s"
+    )
+    assert logs.total(Cost(0, 1, 1), 0).startswith("concord: 1 round trip (connect 0, trans")
     failed = Record("tasks.show", Isolation.REPEATABLE_READ, read_only=True, attempt=1)
     failed.outcome, failed.sqlstate = "retry", "40001"
     assert logs.line(failed).startswith(
@@ -58,17 +66,21 @@ def test_verbose_prints_a_line_a_transaction_on_stderr(here: Here) -> None:
     quiet = here("task", "add", "secret title", "--json")
     result = here("task", "add", "secret title", "-v", "--json")
     assert result.json["title"] == quiet.json["title"]
-    (line,) = result.err.splitlines()
+    line, total = result.err.splitlines()
     assert re.match(
-        r"tasks\.add · READ COMMITTED · attempt 1 · done · xid \d+ · [\d.]+ ms · \d round trips: ",
+        r"tasks\.add · READ COMMITTED · attempt 1 · done · xid \d+ · [\d.]+ ms · 2 round trips: ",
         line,
+    )
+    assert re.fullmatch(
+        r"concord: 3 round trips \(connect 1, transactions 2\), 4 statements, \d\.\d{3} s", total
     )
     assert "insert_task" in line
     assert "secret" not in line
     assert here("-v", "task", "list").err.startswith("listing.page · READ COMMITTED READ ONLY · ")
     told = here("task", "show", "404", "--verbose").err
     assert " · failed · " in told.splitlines()[0]
-    assert told.splitlines()[1] == "error: no such task: 404"
+    assert told.splitlines()[1].startswith("concord: ")
+    assert told.splitlines()[2] == "error: no such task: 404"
     assert here("--verbose", "task", "--help").code == 0
 
 
@@ -89,6 +101,8 @@ def test_what_fails_is_logged_and_what_works_is_not(here: Here) -> None:
         "outcome": "failed",
         "sqlstate": None,
         "xid": None,
+        "connects": 1,
+        "round_trips": 2,
     }
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", row["timestamp"])
 

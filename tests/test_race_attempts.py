@@ -100,7 +100,7 @@ def test_an_error_swallowed_in_a_product_operation_is_never_done(
 
     def fail_unseen(tx: ProductTransaction) -> None:
         with suppress(psycopg.errors.DivisionByZero):
-            tx.execute("SELECT 1 / 0")
+            tx.scalar("SELECT 1 / 0")
 
     def enter_carelessly(tx: ProductTransaction, *arguments: Any) -> Any:
         entered = enter(tx, *arguments)

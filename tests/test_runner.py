@@ -152,7 +152,7 @@ def test_a_record_counts_every_round_trip(observed: tuple[Database, list[Record]
     assert [statement.name for statement in added.statements] == [
         begin + "WRITE;",
         "insert_task",
-        "show_tasks",
+        "show_new_task",
         "COMMIT",
     ]
     assert [statement.name for statement in shown.statements] == [
@@ -164,7 +164,10 @@ def test_a_record_counts_every_round_trip(observed: tuple[Database, list[Record]
     assert (added.operation, added.attempt, added.outcome) == ("tasks.add", 1, "done")
     assert added.xid is not None
     assert shown.xid is None
-    assert added.ms >= sum(statement.ms for statement in added.statements)
+    assert [[statement.name for statement in trip] for trip in added.trips][1:] == [["COMMIT"]]
+    assert (added.connects, added.round_trips) == (1, 2)
+    assert (shown.connects, shown.round_trips) == (0, 1)
+    assert added.ms >= sum(trip[0].ms for trip in added.trips)
 
 
 def test_a_failed_statement_is_on_record(observed: tuple[Database, list[Record]]) -> None:
@@ -173,7 +176,7 @@ def test_a_failed_statement_is_on_record(observed: tuple[Database, list[Record]]
         database.run(writing(lambda tx: tx.scalar("-- divide: by zero\nSELECT 1 / 0")))
     (record,) = records
     assert (record.outcome, record.sqlstate) == ("failed", "22012")
-    assert [statement.name for statement in record.statements][1:] == ["divide"]
+    assert [statement.name for statement in record.statements][1:] == ["divide", "ROLLBACK"]
 
 
 # Retries
@@ -263,7 +266,7 @@ def test_a_rule_of_the_database_that_concord_does_not_know_is_a_bug(
 def test_waiting_too_long_for_a_row_is_contention(
     url: str, other: psycopg.Connection[Any], flag: str
 ) -> None:
-    flags = {"lock_timeout": HOURS, "statement_timeout": HOURS, flag: "20ms"}
+    flags = {"lock_timeout": HOURS, "statement_timeout": HOURS, flag: "200ms"}
     with Database(settings_for(url, **flags), "test") as database:
         made = database.run(tasks.add, tasks.NewTask("written"))
         with other.transaction():

@@ -344,10 +344,10 @@ def test_things_that_are_gone_or_there_again(users: Users, url: str) -> None:
     users.ana(comments.add, [task], "Hers.")
     psql(url, "DELETE FROM comments")
     assert clashes(users.refused(Conflict))[0][2] == ()
-    users.ana(tags.add, "bug")
+    gone = users.ana(tags.add, "bug").id
     users.ana(tags.delete, "bug")
     users.bo(tags.add, "BUG")
     assert users.refused(Conflict).details["constraint"] == "tags_name_key"
     users.bo(tags.delete, "bug")
-    psql(url, "INSERT INTO tags (id, name) VALUES (2, 'another')")
-    assert users.refused(Conflict).details == {"entity": "tag", "ids": [2]}
+    psql(url, "INSERT INTO tags (id, name) VALUES (%s, 'another')", gone)
+    assert users.refused(Conflict).details == {"entity": "tag", "ids": [gone]}

@@ -32,7 +32,7 @@ class Gate:
 
     def wait(self, tx: Transaction) -> None:
         """Make an operation wait here."""
-        tx.execute("SELECT pg_advisory_xact_lock(%(key)s)", self._key)
+        tx.scalar("SELECT pg_advisory_xact_lock(%(key)s)", self._key)
 
     def before_commit(self, operation: Operation[..., Any]) -> Operation[..., Any]:
         """Return an operation that waits here when all its work is done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from concord.database import Database, Operation, Record
     from concord.models import Page
+    from concord.records import Cost
     from concord.render import Renderer
     from concord.settings import Settings
 
@@ -37,6 +39,8 @@ MODELS = {
     "next": "Suggestion",
     "stats": "Flow",
     "due": "DueTask",
+    "db explain": "ListPlan",
+    "search": "Found",
 }
 """A command, or its first word → the model it prints, by whose fields `--fields` goes."""
 
@@ -54,6 +58,7 @@ class App:
         self.no_color = False
         self.verbose = False
         self.command = ""
+        self._began = time.perf_counter()
         self._complained = False
         self._stdin_read = False
 
@@ -78,6 +83,12 @@ class App:
         from concord.database import Database
 
         return Database(self.settings, self.command, observe=self.observe)
+
+    @cached_property
+    def _cost(self) -> Cost:
+        from concord.records import Cost
+
+        return Cost()
 
     @cached_property
     def render(self) -> Renderer:
@@ -123,6 +134,7 @@ class App:
         if self.verbose:
             from concord.logs import line
 
+            self._cost.add(record)
             click.echo(line(record), err=True)
         level = "info" if record.outcome == "done" else "warning"
         if level == "warning" or self.settings.log_level in ("debug", "info"):
@@ -169,9 +181,13 @@ class App:
         self.render.notice("log", f"the log cannot be written: {error}")
 
     def close(self) -> None:
-        """Give back what was opened."""
+        """Give back what was opened, and with -v say what it cost."""
         if "database" in self.__dict__:
             self.database.close()
+        if self.verbose and self._cost.round_trips:
+            from concord.logs import total
+
+            click.echo(total(self._cost, time.perf_counter() - self._began), err=True)
 
 
 def pass_app(command: Callable[Concatenate[App, P], R]) -> Callable[P, R]:

@@ -117,10 +117,15 @@ class Product:
         ended = self._now()
         at = ended - record.ms / 1000
         statements: list[tuple[str, float, float, int]] = []
-        for statement in record.statements:
-            name = "begin" if statement.text.startswith("BEGIN") else statement.name.lower()
-            statements.append((name, at, statement.ms, statement.rows))
-            at += statement.ms / 1000
+        for trip in record.trips:
+            # How the time of a round trip divides, the client cannot tell. The first statement
+            # takes the locks, so what it waited for is that one's.
+            waiting = trip[1] if len(trip) > 1 and trip[0].text.startswith("BEGIN") else trip[0]
+            for statement in trip:
+                name = "begin" if statement.text.startswith("BEGIN") else statement.name.lower()
+                ms = statement.ms if statement is waiting else 0.0
+                statements.append((name, at, ms, statement.rows))
+                at += ms / 1000
         if self._begin is None:
             self._begin = ended - record.ms / 1000
         if self._op is None:

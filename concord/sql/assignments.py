@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 INSERT: LiteralString = """
 -- insert_assignments: one that exists stays as it is
 INSERT INTO assignments (task_id, user_id, assigned_by)
-SELECT task_id, user_id, %(assigned_by)s
-FROM unnest(%(tasks)s::bigint[]) AS task_id, unnest(%(users)s::bigint[]) AS user_id
+SELECT task_id, u.id,
+       (SELECT id FROM users WHERE lower(username) = lower(current_setting('concord.actor')))
+FROM unnest(%(tasks)s::bigint[]) AS task_id, users u
+WHERE lower(u.username) = ANY(SELECT lower(name) FROM unnest(%(names)s::text[]) AS name)
 ON CONFLICT DO NOTHING
 """
 
 DELETE: LiteralString = """
 -- delete_assignments: one that does not exist is nothing to do
-DELETE FROM assignments WHERE task_id = ANY(%(tasks)s) AND user_id = ANY(%(users)s)
+DELETE FROM assignments x USING users u
+WHERE x.task_id = ANY(%(tasks)s) AND u.id = x.user_id
+  AND lower(u.username) = ANY(SELECT lower(name) FROM unnest(%(names)s::text[]) AS name)
 """
 
 DELETE_ALL: LiteralString = """
@@ -49,7 +53,7 @@ def unassign(
     """Take users off tasks, all of them without names. Raises `NotFound`."""
     task_rows.lock(tx, ids, nowait=nowait)
     if names:
-        tx.execute(DELETE, {"tasks": list(ids), "users": users.require(tx, names)})
+        tx.execute(DELETE, {"tasks": list(ids), "names": users.check(tx, names)})
     else:
         detach_all(tx, ids)
     return task_rows.fetch(tx, ids)
@@ -58,14 +62,7 @@ def unassign(
 def attach(tx: Transaction, ids: Sequence[int], names: Sequence[str]) -> None:
     """Assign tasks that the transaction holds locked, or has made. Raises `NotFound`."""
     if names:
-        tx.execute(
-            INSERT,
-            {
-                "tasks": list(ids),
-                "users": users.require(tx, names),
-                "assigned_by": tx.actor_id,
-            },
-        )
+        tx.execute(INSERT, {"tasks": list(ids), "names": users.check(tx, names)})
 
 
 def detach_all(tx: Transaction, ids: Sequence[int]) -> None:

@@ -11,7 +11,7 @@ from concord.models import Comment, Task, TaskInFull
 from concord.sql import task_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from concord.database import Transaction
 
@@ -32,8 +32,11 @@ OF_TASKS: LiteralString = (
 INSERT: LiteralString = """
 -- insert_comments: the same on each of the tasks
 INSERT INTO comments (task_id, author_id, body)
-SELECT id, %(author_id)s, %(body)s FROM tasks
-WHERE id = ANY(%(tasks)s) AND deleted_at IS NULL ORDER BY id
+SELECT id,
+       (SELECT id FROM users WHERE lower(username) = lower(current_setting('concord.actor'))),
+       %(body)s
+FROM tasks
+WHERE id = ANY(%(tasks)s) AND deleted_at IS NULL ORDER BY tasks.id
 RETURNING task_id
 """
 
@@ -41,9 +44,10 @@ RETURNING task_id
 @transaction(isolation=Isolation.READ_COMMITTED, read_only=True)
 def show(tx: Transaction, ids: Sequence[int]) -> tuple[TaskInFull, ...]:
     """Return tasks by id, with all that was said about them. Raises `NotFound`."""
+    comments = _spoken(tx, ids)
     found = task_rows.fetch(tx, ids)
     task_rows.require(tx, ids, [task.id for task in found])
-    return in_full(tx, found)
+    return _told(found, comments())
 
 
 @transaction(isolation=Isolation.READ_COMMITTED)
@@ -52,20 +56,32 @@ def add(tx: Transaction, ids: Sequence[int], body: str) -> tuple[TaskInFull, ...
 
     Raises `NotFound`, and `Usage` for a comment that says nothing.
     """
-    task_rows.require(tx, ids, write(tx, ids, body))
-    return in_full(tx, task_rows.fetch(tx, ids))
+    write(tx, ids, body)
+    comments = _spoken(tx, ids)
+    return _told(task_rows.fetch(tx, ids), comments())
 
 
-def write(tx: Transaction, ids: Sequence[int], body: str) -> tuple[int, ...]:
-    """Put a comment on those of the tasks that are not in the trash, and return these."""
-    given = {"tasks": list(ids), "author_id": tx.actor_id, "body": body}
-    return tx.scalars(INSERT, given)
+def write(tx: Transaction, ids: Sequence[int], body: str) -> None:
+    """Put a comment on tasks. Raises `NotFound`, with the next answer."""
+    tx.check(
+        INSERT,
+        {"tasks": list(ids), "body": body},
+        lambda found: task_rows.require(tx, ids, found),
+    )
 
 
 def in_full(tx: Transaction, found: Sequence[Task]) -> tuple[TaskInFull, ...]:
     """Return tasks with what was said about them."""
+    return _told(found, _spoken(tx, [task.id for task in found])())
+
+
+def _spoken(tx: Transaction, ids: Sequence[int]) -> Callable[[], tuple[Comment, ...]]:
+    return tx.later(OF_TASKS, {"tasks": list(ids)}, Comment)
+
+
+def _told(found: Sequence[Task], comments: Sequence[Comment]) -> tuple[TaskInFull, ...]:
     spoken: defaultdict[int, list[Comment]] = defaultdict(list)
-    for comment in tx.rows(OF_TASKS, {"tasks": [task.id for task in found]}, Comment):
+    for comment in comments:
         spoken[comment.task].append(comment)
     return tuple(
         TaskInFull(

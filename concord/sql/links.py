@@ -126,8 +126,9 @@ def block(
     enter(tx)
     task_rows.lock(tx, ids, nowait=nowait)
     attach(tx, ids, blockers)
+    blocked = task_rows.fetch_later(tx, ids)
     refuse_circles(tx, ids)
-    return task_rows.fetch(tx, ids)
+    return blocked()
 
 
 @transaction(isolation=Isolation.READ_COMMITTED)

@@ -12,9 +12,10 @@ from concord.models import Project
 from concord.sql import users
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from concord.database import Transaction
+    from concord.transaction import Query
 
 COLUMNS: LiteralString = """
 SELECT p.id, p.key, p.name, p.description, o.username AS owner, p.visibility, p.wip_limit,
@@ -40,7 +41,8 @@ SELECT id, archived_at IS NOT NULL FROM projects WHERE key = %(key)s FOR SHARE
 INSERT: LiteralString = """
 -- insert_project: a key that is taken is a conflict
 INSERT INTO projects (key, name, description, owner_id)
-VALUES (%(key)s, %(name)s, %(description)s, %(owner_id)s)
+VALUES (%(key)s, %(name)s, %(description)s,
+        (SELECT id FROM users WHERE lower(username) = lower(current_setting('concord.actor'))))
 """
 
 UPDATE = sql.SQL(
@@ -60,22 +62,34 @@ DELETE FROM projects WHERE key = %(key)s
 """
 
 
-def share(tx: Transaction, key: str) -> int:
-    """Return a project's id and keep it in use until the end of the transaction.
+def share(tx: Transaction, key: str) -> None:
+    """Keep a project in use, as it is, until the end of the transaction.
 
-    Raises `NotFound`, and `Refused` if it is archived.
+    Raises, with the next answer, `NotFound`, and `Refused` if it is archived.
     """
-    found = tx.row(SHARE, {"key": key}, lambda *columns: columns)
-    if found is None:
+    tx.check(SHARE, {"key": key}, lambda found: _in_use(key, found), shape=_shared)
+
+
+def share_now(tx: Transaction, key: str) -> int:
+    """Do what `share` does at once, and return the project's id."""
+    return _in_use(key, tx.rows(SHARE, {"key": key}, _shared))
+
+
+def _in_use(key: str, found: Sequence[tuple[int, bool]]) -> int:
+    if not found:
         raise not_found(key)
-    project_id, archived = found
+    ((project, archived),) = found
     if archived:
         raise Refused(
             f"project {key} is archived and takes no tasks",
             hint=f"Open it again: concord project archive {key} --undo",
             project=key,
         )
-    return project_id
+    return project
+
+
+def _shared(project: int, archived: bool) -> tuple[int, bool]:
+    return project, archived
 
 
 def not_found(key: str) -> NotFound:
@@ -118,7 +132,6 @@ def add(
             "key": key,
             "name": key if name is None else name,
             "description": description,
-            "owner_id": tx.actor_id,
         },
     )
     return fetch(tx, key)
@@ -136,24 +149,31 @@ def edit(tx: Transaction, key: str, fields: Mapping[str, Any]) -> Project:
     writes = sql.SQL(", ").join(
         sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in values
     )
-    edited = tx.scalar(UPDATE.format(fields=writes), {**values, "old_key": key})
-    if edited is None:
-        raise not_found(key)
-    return fetch(tx, edited)
+    _check(tx, UPDATE.format(fields=writes), {**values, "old_key": key}, key)
+    return fetch(tx, values.get("key", key))
 
 
 @transaction(isolation=Isolation.READ_COMMITTED)
 def archive(tx: Transaction, key: str, *, archived: bool = True) -> Project:
     """Archive a project, or with `archived=False` open it again. Raises `NotFound`."""
-    if tx.scalar(ARCHIVE, {"key": key, "archived": archived}) is None:
-        raise not_found(key)
+    _check(tx, ARCHIVE, {"key": key, "archived": archived}, key)
     return fetch(tx, key)
 
 
 @transaction(isolation=Isolation.READ_COMMITTED)
 def delete(tx: Transaction, key: str) -> Project:
     """Remove a project and return what it was. Raises `NotFound`, `Refused` if it has tasks."""
-    gone = fetch(tx, key)
-    if tx.execute(DELETE, {"key": key}) == 0:
+    gone = tx.later(SHOW, {"key": key}, Project)
+    if tx.changed(DELETE, {"key": key}) == 0:
         raise not_found(key)
-    return gone
+    return gone()[0]
+
+
+def _check(tx: Transaction, query: Query, params: Mapping[str, Any], key: str) -> None:
+    """Write to a project. Raises `NotFound`, with the next answer."""
+
+    def look(found: Sequence[str]) -> None:
+        if not found:
+            raise not_found(key)
+
+    tx.check(query, params, look)

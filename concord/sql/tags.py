@@ -23,18 +23,31 @@ FROM tags g
 """
 """The columns of `models.Tag`, in its order."""
 
-LIST: LiteralString = (
-    "-- list_tags: by name, with how many tasks carry each\n" + COLUMNS + "ORDER BY lower(g.name)"
-)
+# All at once: what is in the trash, which is little, is taken off what there is in all.
+LIST: LiteralString = """
+-- list_tags: by name, with how many tasks carry each
+SELECT g.id, g.name, coalesce(used.tasks, 0) - coalesce(trashed.tasks, 0) AS tasks
+FROM tags g
+LEFT JOIN (
+    SELECT tag_id, count(*) AS tasks FROM task_tags GROUP BY tag_id
+) AS used ON used.tag_id = g.id
+LEFT JOIN (
+    SELECT x.tag_id, count(*) AS tasks FROM tasks t JOIN task_tags x ON x.task_id = t.id
+    WHERE t.deleted_at IS NOT NULL GROUP BY x.tag_id
+) AS trashed ON trashed.tag_id = g.id
+ORDER BY lower(g.name)
+"""
 
 SHOW: LiteralString = (
     "-- show_tag: without regard to case\n" + COLUMNS + "WHERE lower(g.name) = lower(%(name)s)"
 )
 
-IDS: LiteralString = """
--- tag_ids: of the names that exist, as they were given
-SELECT given.name, g.id
+# The lock keeps a tag from being renamed or removed before the statement that looks for it by name.
+NAMES: LiteralString = """
+-- tag_names: those that exist, as they were given; they stay until the end of the transaction
+SELECT given.name
 FROM unnest(%(names)s::text[]) AS given(name) JOIN tags g ON lower(g.name) = lower(given.name)
+FOR SHARE OF g
 """
 
 ADD: LiteralString = """
@@ -42,26 +55,32 @@ ADD: LiteralString = """
 INSERT INTO tags (name) VALUES (%(name)s)
 """
 
-# DO NOTHING waits for a concurrent insert of the same name, and IDS then sees it, because at
+# DO NOTHING waits for a concurrent insert of the same name, and NAMES then sees it, because at
 # READ COMMITTED each statement has a snapshot of its own. In order, so that two commands that
 # make the same new tags wait for each other instead of deadlocking.
 ENSURE: LiteralString = """
 -- ensure_tags: those that do not exist yet
-INSERT INTO tags (name) SELECT name FROM unnest(%(names)s::text[]) AS name ORDER BY lower(name)
+INSERT INTO tags (name)
+SELECT given.name FROM unnest(%(names)s::text[]) AS given (name)
+WHERE NOT EXISTS (SELECT FROM tags g WHERE lower(g.name) = lower(given.name))
+ORDER BY lower(given.name)
 ON CONFLICT (lower(name)) DO NOTHING
 """
 
 ATTACH: LiteralString = """
 -- attach_tags: one that is there stays
 INSERT INTO task_tags (task_id, tag_id)
-SELECT task_id, tag_id
-FROM unnest(%(tasks)s::bigint[]) AS task_id, unnest(%(tags)s::bigint[]) AS tag_id
+SELECT task_id, g.id
+FROM unnest(%(tasks)s::bigint[]) AS task_id, tags g
+WHERE lower(g.name) = ANY(SELECT lower(name) FROM unnest(%(names)s::text[]) AS name)
 ON CONFLICT DO NOTHING
 """
 
 DETACH: LiteralString = """
 -- detach_tags: one that is not there is nothing to do
-DELETE FROM task_tags WHERE task_id = ANY(%(tasks)s) AND tag_id = ANY(%(tags)s)
+DELETE FROM task_tags x USING tags g
+WHERE x.task_id = ANY(%(tasks)s) AND g.id = x.tag_id
+  AND lower(g.name) = ANY(SELECT lower(name) FROM unnest(%(names)s::text[]) AS name)
 """
 
 DETACH_ALL: LiteralString = """
@@ -71,7 +90,7 @@ DELETE FROM task_tags WHERE task_id = ANY(%(tasks)s)
 
 RENAME: LiteralString = """
 -- rename_tag: on every task at once
-UPDATE tags SET name = %(new)s WHERE lower(name) = lower(%(name)s)
+UPDATE tags SET name = %(new)s WHERE lower(name) = lower(%(name)s) RETURNING id
 """
 
 # The tag's row lock keeps new tasks from getting it, because their foreign key waits for it.
@@ -91,25 +110,21 @@ ORDER BY t.id FOR UPDATE
 
 DETACH_TAG: LiteralString = """
 -- detach_tag: from all tasks
-DELETE FROM task_tags WHERE tag_id = %(id)s
+DELETE FROM task_tags WHERE tag_id IN (SELECT id FROM tags WHERE lower(name) = lower(%(name)s))
 """
 
 DELETE: LiteralString = """
 -- delete_tag: once no task carries it
-DELETE FROM tags WHERE id = %(id)s
+DELETE FROM tags WHERE lower(name) = lower(%(name)s) RETURNING id
 """
 
 
 def attach(tx: Transaction, ids: Sequence[int], names: Sequence[str]) -> None:
     """Put tags on tasks that the transaction holds locked, or has made; unknown tags appear."""
-    if not names:
-        return
-    known = _ids(tx, names)
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        tx.execute(ENSURE, {"names": unknown})
-        known = _ids(tx, names)
-    tx.execute(ATTACH, {"tasks": list(ids), "tags": list(known.values())})
+    if names:
+        tx.execute(ENSURE, {"names": list(names)})
+        _check(tx, names)
+        tx.execute(ATTACH, {"tasks": list(ids), "names": list(names)})
 
 
 def detach_all(tx: Transaction, ids: Sequence[int]) -> None:
@@ -133,11 +148,8 @@ def untag(
 ) -> tuple[Task, ...]:
     """Take tags off tasks and return the tasks. Raises `NotFound` for a task or a tag."""
     task_rows.lock(tx, ids, nowait=nowait)
-    known = _ids(tx, names)
-    missing = [name for name in names if name not in known]
-    if missing:
-        raise not_found(missing)
-    tx.execute(DETACH, {"tasks": list(ids), "tags": list(known.values())})
+    _check(tx, names)
+    tx.execute(DETACH, {"tasks": list(ids), "names": list(names)})
     return task_rows.fetch(tx, ids)
 
 
@@ -157,22 +169,25 @@ def add(tx: Transaction, name: str) -> Tag:
 @transaction(isolation=Isolation.READ_COMMITTED)
 def rename(tx: Transaction, name: str, new: str) -> Tag:
     """Rename a tag on all its tasks. Raises `NotFound`, `Conflict`, `Usage`."""
-    if tx.execute(RENAME, {"name": name, "new": new}) == 0:
-        raise not_found([name])
+
+    def look(found: Sequence[int]) -> None:
+        if not found:
+            raise not_found([name])
+
+    tx.check(RENAME, {"name": name, "new": new}, look)
     return fetch(tx, new)
 
 
 @transaction(isolation=Isolation.READ_COMMITTED)
 def delete(tx: Transaction, name: str) -> Tag:
     """Remove a tag from all its tasks and for good. Raises `NotFound`."""
-    gone = fetch(tx, name)
+    gone = tx.later(SHOW, {"name": name}, Tag)
     tx.execute(LOCK_TASKS, {"name": name})
-    tag_id = tx.scalar(LOCK, {"name": name})
-    if tag_id is None:
+    tx.execute(LOCK, {"name": name})
+    tx.execute(DETACH_TAG, {"name": name})
+    if tx.scalar(DELETE, {"name": name}) is None:
         raise not_found([name])
-    tx.execute(DETACH_TAG, {"id": tag_id})
-    tx.execute(DELETE, {"id": tag_id})
-    return gone
+    return gone()[0]
 
 
 def fetch(tx: Transaction, name: str) -> Tag:
@@ -190,5 +205,12 @@ def not_found(names: Sequence[str]) -> NotFound:
     )
 
 
-def _ids(tx: Transaction, names: Sequence[str]) -> dict[str, int]:
-    return dict(tx.rows(IDS, {"names": list(names)}, lambda *columns: columns))
+def _check(tx: Transaction, names: Sequence[str]) -> None:
+    """Raise `NotFound`, with the next answer, unless all tags exist; keep them as they are."""
+
+    def look(found: Sequence[str]) -> None:
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise not_found(missing)
+
+    tx.check(NAMES, {"names": list(names)}, look)

@@ -15,7 +15,16 @@ from concord.database import Isolation, transaction
 from concord.errors import Conflict, Refused
 from concord.models import Change
 from concord.sql import assignments, links, projects, tags, users
-from concord.sql.task_rows import PRESENT, fetch, listed, lock, require, require_present
+from concord.sql.task_rows import (
+    PRESENT,
+    fetch,
+    fetch_later,
+    fetch_new,
+    listed,
+    lock,
+    require,
+    require_present,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,8 +38,10 @@ INSERT: LiteralString = """
 -- insert_task: its history row is the trigger's work
 INSERT INTO tasks (project_id, title, description, status, priority, due, owner_id, parent_id,
                    auto_close, recurrence, recurrence_zone)
-VALUES (%(project_id)s, %(title)s, %(description)s, %(status)s, %(priority)s, %(due)s,
-        %(owner_id)s, %(parent)s, %(auto_close)s, %(recurrence)s, %(recurrence_zone)s)
+VALUES ((SELECT id FROM projects WHERE key = %(project)s::text),
+        %(title)s, %(description)s, %(status)s, %(priority)s, %(due)s,
+        (SELECT id FROM users WHERE lower(username) = lower(current_setting('concord.actor'))),
+        %(parent)s, %(auto_close)s, %(recurrence)s, %(recurrence_zone)s)
 RETURNING id
 """
 
@@ -59,6 +70,8 @@ UPDATE_VERSION = sql.SQL(
     " AND version = %(if_version)s RETURNING id"
 )
 
+OWNER = sql.SQL("owner_id = (SELECT id FROM users WHERE lower(username) = lower(%(owner)s))")
+
 # Appending reads the row that it writes in the same statement, so no append overwrites another.
 APPEND: dict[str, sql.SQL] = {
     "description": sql.SQL("coalesce(nullif(tasks.description, '') || E'\\n\\n', '') || %(append)s")
@@ -78,7 +91,9 @@ WITH lapsed AS MATERIALIZED (
     WHERE task_id = ANY(%(ids)s) AND expires_at <= clock_timestamp()
 ), unassigned AS (
     DELETE FROM assignments x USING lapsed
-    WHERE lapsed.assigned AND lapsed.user_id <> %(me)s
+    WHERE lapsed.assigned AND lapsed.user_id <> (
+        SELECT id FROM users WHERE lower(username) = lower(current_setting('concord.actor'))
+    )
       AND x.task_id = lapsed.task_id AND x.user_id = lapsed.user_id
 ), over AS (
     UPDATE claims c SET user_id = NULL, claimed_at = NULL, expires_at = NULL, assigned = false
@@ -89,7 +104,8 @@ UPDATE tasks SET status = 'in_progress' WHERE id = ANY(%(ids)s) AND status <> 'i
 
 MOVE: LiteralString = """
 -- move_tasks: to another project, or to the inbox
-UPDATE tasks SET project_id = %(project_id)s WHERE id = ANY(%(ids)s)
+UPDATE tasks SET project_id = (SELECT id FROM projects WHERE key = %(project)s::text)
+WHERE id = ANY(%(ids)s)
 """
 
 TRASH: LiteralString = """
@@ -99,7 +115,7 @@ UPDATE tasks SET deleted_at = now() WHERE id = ANY(%(ids)s)
 
 RESTORE: LiteralString = """
 -- restore_tasks: from the trash
-UPDATE tasks SET deleted_at = NULL WHERE id = ANY(%(ids)s)
+UPDATE tasks SET deleted_at = NULL WHERE id = ANY(%(ids)s) AND deleted_at IS NOT NULL
 """
 
 PURGE: LiteralString = """
@@ -147,28 +163,32 @@ def add(tx: Transaction, new: NewTask) -> Task:
         links.enter(tx)
     if new.parent is not None:
         require_present(tx, [new.parent])
-    (task_id,) = tx.scalars(
-        INSERT,
-        {
-            "project_id": projects.share(tx, new.project) if new.project else None,
-            "title": new.title,
-            "description": new.description,
-            "status": new.status,
-            "priority": new.priority,
-            "due": new.due,
-            "owner_id": tx.actor_id,
-            "parent": new.parent,
-            "auto_close": new.auto_close,
-            "recurrence": new.recurrence,
-            "recurrence_zone": new.recurrence_zone,
-        },
-    )
+    if new.project:
+        projects.share(tx, new.project)
+    given = {
+        "project": new.project or None,
+        "title": new.title,
+        "description": new.description,
+        "status": new.status,
+        "priority": new.priority,
+        "due": new.due,
+        "parent": new.parent,
+        "auto_close": new.auto_close,
+        "recurrence": new.recurrence,
+        "recurrence_zone": new.recurrence_zone,
+    }
+    if not (new.tags or new.assignees or new.blocked_by):
+        tx.execute(INSERT, given)
+        return fetch_new(tx)
+    (task_id,) = tx.scalars(INSERT, given)
     tags.attach(tx, [task_id], new.tags)
     assignments.attach(tx, [task_id], new.assignees)
     if new.blocked_by:
         links.attach(tx, [task_id], new.blocked_by)
+    made = fetch_later(tx, [task_id])
+    if new.blocked_by:
         links.refuse_circles(tx, [task_id])
-    return fetch(tx, [task_id])[0]
+    return made()[0]
 
 
 @transaction(isolation=Isolation.READ_COMMITTED)
@@ -196,25 +216,32 @@ def edit(
         values["parent_id"] = values.pop("parent")
     if len(ids) > 1:
         lock(tx, ids)
-    if "owner" in values:
-        values["owner_id"] = users.require(tx, [values.pop("owner")])[0]
-    writes = [
-        sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in values
+    writes: list[sql.Composable] = [
+        sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name))
+        for name in values
+        if name != "owner"
     ]
+    if "owner" in values:
+        (values["owner"],) = users.check(tx, [values["owner"]])
+        writes.append(OWNER)
     if append_description is not None:
         writes.append(sql.SQL("description = {}").format(APPEND["description"]))
     query = (UPDATE if if_version is None else UPDATE_VERSION).format(
         fields=sql.SQL(", ").join(writes)
     )
     given = {"ids": list(ids), "if_version": if_version, "append": append_description}
-    found = tx.scalars(query, values | given)
-    if if_version is not None and not found:
-        require(tx, ids, tx.scalars(PRESENT, {"ids": list(ids)}))
-        raise stale(tx, ids[0], if_version)
-    require(tx, ids, found)
+
+    def look(found: Sequence[int]) -> None:
+        if if_version is not None and not found:
+            require(tx, ids, tx.scalars(PRESENT, {"ids": list(ids)}))
+            raise stale(tx, ids[0], if_version)
+        require(tx, ids, found)
+
+    tx.check(query, values | given, look)
+    edited = fetch_later(tx, ids)
     if adopted:
         links.refuse_circles(tx, ids)
-    return fetch(tx, ids)
+    return edited()
 
 
 @transaction(isolation=Isolation.READ_COMMITTED)
@@ -237,8 +264,8 @@ def merge(tx: Transaction, base: Task, mine: Mapping[str, Any]) -> Task:
             **error.details | {"fields": clashing},
         )
     if wanted:
-        edit(tx, [base.id], wanted)
-    return fetch(tx, [base.id])[0]
+        (current,) = edit(tx, [base.id], wanted)
+    return current
 
 
 @transaction(isolation=Isolation.READ_COMMITTED)
@@ -251,7 +278,7 @@ def set_status(
     """
     lock(tx, ids, nowait=nowait)
     if status == "in_progress":
-        tx.execute(START, {"ids": list(ids), "me": tx.actor_id})
+        tx.execute(START, {"ids": list(ids)})
     else:
         tx.execute(SET_STATUS, {"ids": list(ids), "status": status})
     return fetch(tx, ids)
@@ -263,9 +290,10 @@ def move(
 ) -> tuple[Task, ...]:
     """Move tasks to a project, or to their owner's inbox (`None`). Raises `NotFound`."""
     # The project first, as everywhere: one order of locks for all commands.
-    project_id = projects.share(tx, project) if project else None
+    if project:
+        projects.share(tx, project)
     lock(tx, ids, nowait=nowait)
-    tx.execute(MOVE, {"ids": list(ids), "project_id": project_id})
+    tx.execute(MOVE, {"ids": list(ids), "project": project or None})
     return fetch(tx, ids)
 
 
@@ -283,10 +311,12 @@ def restore(tx: Transaction, ids: Sequence[int]) -> tuple[Task, ...]:
 
     Raises `NotFound`.
     """
-    trashed = tx.scalars(LOCK_TRASH, {"ids": list(ids)})
-    require(tx, [i for i in ids if i not in trashed], tx.scalars(PRESENT, {"ids": list(ids)}))
-    tx.execute(RESTORE, {"ids": list(trashed)})
-    return fetch(tx, ids)
+    trashed = tx.later(LOCK_TRASH, {"ids": list(ids)}, int)
+    present = tx.later(PRESENT, {"ids": list(ids)}, int)
+    tx.execute(RESTORE, {"ids": list(ids)})
+    restored = fetch(tx, ids)
+    require(tx, ids, trashed() + present())
+    return restored
 
 
 @transaction(isolation=Isolation.READ_COMMITTED)
@@ -295,22 +325,26 @@ def purge(tx: Transaction, ids: Sequence[int]) -> tuple[Task, ...]:
 
     Raises `NotFound`, and `Refused` for a task that is not in the trash.
     """
-    trashed = tx.scalars(LOCK_TRASH, {"ids": list(ids)})
-    present = sorted(set(tx.scalars(PRESENT, {"ids": list(ids)})) - set(trashed))
-    if present:
-        raise Refused(
-            f"not in the trash: {listed(present)}",
-            hint="Only what is in the trash can be purged; see: concord task list --trash",
-            tasks=present,
-        )
-    require(tx, ids, trashed)
-    gone = fetch(tx, ids)
+    trashed = tx.later(LOCK_TRASH, {"ids": list(ids)}, int)
+
+    def look(found: Sequence[int]) -> None:
+        present = sorted(set(found) - set(trashed()))
+        if present:
+            raise Refused(
+                f"not in the trash: {listed(present)}",
+                hint="Only what is in the trash can be purged; see: concord task list --trash",
+                tasks=present,
+            )
+        require(tx, ids, trashed())
+
+    tx.check(PRESENT, {"ids": list(ids)}, look)
+    gone = fetch_later(tx, ids)
     # Explicitly, before the rows go: history then tells which tags, people and blockers they had.
     tags.detach_all(tx, ids)
     assignments.detach_all(tx, ids)
     links.detach_all(tx, ids)
     tx.execute(PURGE, {"ids": list(ids)})
-    return gone
+    return gone()
 
 
 def stale(tx: Transaction, task_id: int, version: int) -> Conflict:

@@ -11,7 +11,7 @@ from concord.errors import NotFound
 from concord.models import User
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from concord.database import Transaction
 
@@ -30,6 +30,14 @@ IDS: LiteralString = """
 -- user_ids: of the names that exist, as they were given
 SELECT given.name, u.id
 FROM unnest(%(names)s::text[]) AS given(name) JOIN users u ON lower(u.username) = lower(given.name)
+"""
+
+# The lock keeps a user from being renamed or removed before the statement that looks for them.
+NAMES: LiteralString = """
+-- user_names: those that exist, as they were given; they stay until the end of the transaction
+SELECT given.name
+FROM unnest(%(names)s::text[]) AS given(name) JOIN users u ON lower(u.username) = lower(given.name)
+FOR SHARE OF u
 """
 
 # The lock keeps tasks from being assigned to somebody who is on the way out.
@@ -57,12 +65,14 @@ UPDATE = sql.SQL(
 
 UNASSIGN: LiteralString = """
 -- unassign_user: from everything
-DELETE FROM assignments WHERE user_id = %(id)s
+DELETE FROM assignments
+WHERE user_id IN (SELECT id FROM users WHERE lower(username) = lower(%(name)s))
 """
 
 DELETE: LiteralString = """
 -- delete_user: refused by foreign keys while the user owns anything
-DELETE FROM users WHERE id = %(id)s RETURNING id, username, email, created_at
+DELETE FROM users WHERE lower(username) = lower(%(name)s)
+RETURNING id, username, email, created_at
 """
 
 
@@ -73,10 +83,24 @@ def require(tx: Transaction, names: Sequence[str]) -> list[int]:
     """
     wanted = [tx.actor if name == "me" else name for name in names]
     found: dict[str, int] = dict(tx.rows(IDS, {"names": wanted}, lambda *columns: columns))
+    _require(wanted, found)
+    return [found[name] for name in wanted]
+
+
+def check(tx: Transaction, names: Sequence[str]) -> list[str]:
+    """Return the names of users, `me` being the actor's, for a statement that looks them up.
+
+    Raises `NotFound` naming those that do not exist, with the next answer.
+    """
+    wanted = [tx.actor if name == "me" else name for name in names]
+    tx.check(NAMES, {"names": wanted}, lambda found: _require(wanted, found))
+    return wanted
+
+
+def _require(wanted: Sequence[str], found: Collection[str]) -> None:
     missing = [name for name in wanted if name not in found]
     if missing:
         raise not_found(missing)
-    return [found[name] for name in wanted]
 
 
 def not_found(names: Sequence[str]) -> NotFound:
@@ -134,10 +158,9 @@ def edit(tx: Transaction, name: str, fields: Mapping[str, Any]) -> User:
 @transaction(isolation=Isolation.READ_COMMITTED)
 def delete(tx: Transaction, name: str) -> User:
     """Remove a user and their assignments. Raises `NotFound`, `Refused` if they own anything."""
-    user_id = tx.scalar(LOCK, {"name": name})
-    if user_id is None:
+    tx.execute(LOCK, {"name": name})
+    tx.execute(UNASSIGN, {"name": name})
+    gone = tx.row(DELETE, {"name": name}, User)
+    if gone is None:
         raise not_found([name])
-    tx.execute(UNASSIGN, {"id": user_id})
-    gone = tx.row(DELETE, {"id": user_id}, User)
-    assert gone is not None
     return gone

@@ -42,7 +42,10 @@ WHERE lower(u.username) = lower(%(actor)s) AND lower(v.name) = lower(%(name)s)
 SAVE: LiteralString = """
 -- save_view: a name that is taken keeps its options, unless they are to be replaced
 INSERT INTO views AS v (owner_id, name, options)
-VALUES (%(owner_id)s, %(name)s, %(options)s::text[])
+VALUES (
+    (SELECT id FROM users WHERE lower(username) = lower(current_setting('concord.actor'))),
+    %(name)s, %(options)s::text[]
+)
 ON CONFLICT (owner_id, lower(name)) DO UPDATE
     SET name = excluded.name, options = excluded.options, updated_at = clock_timestamp()
     WHERE %(replace)s
@@ -82,7 +85,7 @@ def save(tx: Transaction, name: str, options: Sequence[str], *, replace: bool = 
     """
     if name.lower() == NONE:
         raise Usage(f"{name!r} stands for no view", hint="Choose another name.")
-    given = {"owner_id": tx.actor_id, "name": name, "options": list(options), "replace": replace}
+    given = {"name": name, "options": list(options), "replace": replace}
     saved = tx.row(SAVE, given, _view)
     if saved is not None:
         return saved

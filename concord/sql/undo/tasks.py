@@ -219,7 +219,7 @@ def _former(effect: Effect, whole: Effect, now: State) -> State:
 def _write(tx: Transaction, wanted: Mapping[int, State]) -> None:
     """Write fields, in the words of history, to tasks."""
     keys = {fields["project"] for fields in wanted.values() if fields.get("project")}
-    ids = {key: projects.share(tx, key) for key in sorted(keys)}
+    ids = {key: projects.share_now(tx, key) for key in sorted(keys)}
     people = things.require(tx, "user", [f["owner"] for f in wanted.values() if "owner" in f])
 
     def columns(fields: State) -> State:
