@@ -2,7 +2,7 @@ _concord_completion() {
     local IFS=$'\n'
     local response
 
-    response=$(env COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD _CONCORD_COMPLETE=bash_complete $1)
+    response=$(env COMP_LINE="${COMP_LINE:0:COMP_POINT}" COMP_LAST="${COMP_WORDS[COMP_CWORD]}" COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD _CONCORD_COMPLETE=bash_complete $1)
 
     for completion in $response; do
         IFS=',' read type value <<< "$completion"
@@ -17,6 +17,9 @@ _concord_completion() {
             COMPREPLY+=($value)
         fi
     done
+
+    # The value of a field is still to come.
+    [[ ${#COMPREPLY[@]} == 1 && $COMPREPLY == *: ]] && compopt -o nospace 2>/dev/null
 
     return 0
 }

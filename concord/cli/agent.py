@@ -129,6 +129,8 @@ def _filter(**filters: Any) -> None:
 
 def _merged(filters: dict[str, Any], more: Sequence[str]) -> dict[str, Any]:
     """Return filters with those of `--claim-filter` added."""
+    from concord.query import all_of
+
     merged = dict(filters)
     for text in more:
         try:
@@ -139,6 +141,8 @@ def _merged(filters: dict[str, Any], more: Sequence[str]) -> dict[str, Any]:
             for name, value in context.params.items():
                 if isinstance(value, tuple):
                     merged[name] = (*merged[name], *value)
+                elif name == "query" and value is not None and merged[name] is not None:
+                    merged[name] = all_of([merged[name], value])
                 elif value is not None:
                     merged[name] = value
     return merged

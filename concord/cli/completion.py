@@ -29,7 +29,8 @@ def script(shell: str) -> str:
     from click.shell_completion import get_completion_class
 
     from concord.cli import COMPLETE, root
+    from concord.cli.bash import WholeWords
 
-    made = get_completion_class(shell)
+    made = WholeWords if shell == "bash" else get_completion_class(shell)
     assert made is not None
     return made(root, {}, "concord", COMPLETE).source().strip() + "\n"

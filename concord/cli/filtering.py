@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from concord.cli import completing
-from concord.cli.options import AFTER, BEFORE, KEY, PRIORITY, STATUS, TASK_ID
+from concord.cli.options import AFTER, BEFORE, KEY, PRIORITY, STATUS, TASK_ID, add_all
+from concord.cli.querying import where
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +52,7 @@ _WHICH = (
     ),
     click.option("--assigned/--unassigned", default=None, help="With or without any assignee."),
     click.option("--parent", "parents", type=TASK_ID, multiple=True, help="Part of this task."),
+    where,
 )
 
 _STATE = (
@@ -62,15 +64,9 @@ _STATE = (
 
 def narrowing(command: F) -> F:
     """Add the options that say which tasks, but not in which state: claims know that."""
-    return _added(command, _WHICH)
+    return add_all(command, _WHICH)
 
 
 def filtering(command: F) -> F:
     """Add all options that choose tasks; their names are those of `listing.Filters`."""
-    return _added(command, (*_WHICH[:1], *_STATE[:1], *_WHICH[1:], *_STATE[1:]))
-
-
-def _added(command: F, options: tuple[Callable[[F], F], ...]) -> F:
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return add_all(command, (*_WHICH[:1], *_STATE[:1], *_WHICH[1:], *_STATE[1:]))

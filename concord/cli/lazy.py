@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from concord.cli.options import OUTPUT_SECTION, common_options
+from concord.cli.querying import QueryWords
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from click.shell_completion import CompletionItem
 
 CONTEXT: dict[str, Any] = {"max_content_width": 100}
 
@@ -33,6 +36,23 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.examples = tuple(examples)
         self.params.extend(common_options())
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read a command line, in which a query may have terms that look like options."""
+        for words in self._query_words():
+            args = words.rewritten(self, ctx, args)
+        return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return what may begin with a dash: options, and negated terms of a query."""
+        found = super().shell_complete(ctx, incomplete)
+        if not incomplete.startswith("--") and incomplete != "-":
+            for words in self._query_words():
+                found += words.shell_complete(ctx, incomplete)
+        return found
+
+    def _query_words(self) -> list[QueryWords]:
+        return [param for param in self.params if isinstance(param, QueryWords)]
 
     def get_help_option_names(self, ctx: click.Context) -> list[str]:
         """Return the names of the help option, in whatever context somebody asks."""

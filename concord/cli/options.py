@@ -305,6 +305,13 @@ def paging(default: int) -> Callable[[F], F]:
     return add
 
 
+def add_all(command: F, options: Sequence[Callable[[F], F]]) -> F:
+    """Add options to a command, which its help shows in their order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def _expand(ctx: click.Context, _: click.Parameter, values: tuple[str, ...]) -> Ids:
     if ctx.resilient_parsing:
         return Ids()

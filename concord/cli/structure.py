@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from concord.cli import completing
-from concord.cli.options import TASK_ID
+from concord.cli.options import TASK_ID, add_all
 from concord.errors import ConcordError
 
 if TYPE_CHECKING:
@@ -79,9 +79,7 @@ STRUCTURE = ("parent", "auto_close", "every", "every_after")
 
 def structure(command: F) -> F:
     """Add the options."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return add_all(command, _OPTIONS)
 
 
 def structured(given: Mapping[str, Any]) -> dict[str, Any]:

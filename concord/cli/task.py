@@ -8,9 +8,9 @@ import click
 
 from concord.cli import completing
 from concord.cli.app import App, pass_app
-from concord.cli.filtering import filtering
 from concord.cli.history import show_history
 from concord.cli.lazy import Command, Entry, Group
+from concord.cli.listing import DEFAULT_LIMIT, asked, list_options
 from concord.cli.options import (
     DUE,
     KEY,
@@ -24,7 +24,6 @@ from concord.cli.options import (
     waiting,
 )
 from concord.cli.structure import STRUCTURE, structure, structured, tell_next
-from concord.cli.viewing import with_view
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -42,8 +41,6 @@ ENTRIES = {
 }
 
 task = Group("task", entries=ENTRIES, help="Add, show, edit and finish tasks.")
-
-DEFAULT_LIMIT = 100
 
 
 @task.command(
@@ -106,37 +103,23 @@ def add(
     "list",
     examples=(
         "concord task list --project API --status todo --sort due",
-        "concord task list --assignee me --due-before eow",
+        "concord task list assignee:me 'due<=eow' -tag:later",
+        "concord task list 'priority>=high or blocked:yes' --sort priority",
         "concord task list --view mine --sort priority",
         "concord task list --json | jq -r '.[].title'",
     ),
 )
-@filtering
-@click.option("--trash", is_flag=True, help="What was deleted, and only that.")
-@click.option(
-    "--sort",
-    default="id",
-    show_default=True,
-    metavar="KEY",
-    help="id, priority, due, created, updated, title or status; -KEY turns it round.",
-)
-@paging(DEFAULT_LIMIT)
-@click.option(
-    "--view",
-    metavar="NAME",
-    shell_complete=completing.views,
-    help="With the options of this view of yours, but for those given here; none: of no view.",
-)
+@list_options
 @pass_app
 def list_tasks(app: App, view: str | None, **given: Any) -> None:
-    """List tasks. Repeated options are alternatives, different ones add up."""
+    """List tasks. Repeated options are alternatives, different ones add up.
+
+    QUERY is what --where takes, and adds up with the options.
+    """
     from concord.sql import listing
 
-    filters = with_view(app, view, given)
-    sort, limit, skip, after = (filters.pop(name) for name in ("sort", "limit", "skip", "after"))
-    wanted = listing.Filters(**filters)
-    found = app.run(listing.page, wanted, sort=sort, limit=limit or None, skip=skip, after=after)
-    app.page(found, limit)
+    wanted = asked(app, view, given)
+    app.page(app.run(listing.page, wanted.filters, **wanted.page), wanted.page["limit"] or 0)
 
 
 @task.command(examples=("concord task show 12", "concord task show 12 13 --json"))

@@ -7,6 +7,7 @@ import click
 from concord.cli import completing
 from concord.cli.app import App, pass_app
 from concord.cli.lazy import Group
+from concord.cli.querying import query_words
 from concord.cli.task import list_tasks
 from concord.cli.viewing import as_typed, kept, words
 
@@ -28,15 +29,16 @@ _name = click.argument("name", shell_complete=completing.views)
     params=[*_OPTIONS],
     examples=(
         "concord view save mine --assignee me --due-before eow --sort due",
-        "concord view save mine --assignee me --replace",
+        "concord view save mine 'assignee:me due<eow -tag:later' --replace",
         "CONCORD_VIEW=mine concord task list",
     ),
 )
 @_name
+@query_words
 @click.option("--replace", is_flag=True, help="Even if the name stands for something else.")
 @pass_app
 def save(app: App, name: str, replace: bool, **_: object) -> None:
-    """Keep options of `task list` under a name.
+    """Keep options of `task list`, or a query, under a name.
 
     They are kept as you type them: eow is the end of the week in which the view is used. The
     setting `view` makes one the default.

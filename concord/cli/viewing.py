@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NONE = "none"
 """In place of a view's name: no view."""
 
-_NOT_KEPT = OUTPUT_SECTION | {"view", "skip", "after"}
+_NOT_KEPT = OUTPUT_SECTION | {"view", "skip", "after", "analyze"}
 """What is of one call only: how it prints, which view it begins with, which page it shows."""
 
 _NO_FILTERS = frozenset({"sort", "limit"})
@@ -41,6 +41,7 @@ def as_typed(option: click.Option) -> click.Option:
     made = copy(option)
     if not made.is_flag:
         made.type = _Typed(made.type)
+        made.callback = None
     return made
 
 

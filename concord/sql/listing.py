@@ -16,18 +16,17 @@ from psycopg import sql
 from concord.database import Isolation, transaction
 from concord.errors import Usage
 from concord.models import Page, Task
-from concord.sql import projects, tags, users
-from concord.sql.task_rows import COLUMNS, task
+from concord.sql import projects, queries, tags, users
+from concord.sql.conditions import CONDITIONS, NONE, pattern, people
+from concord.sql.task_rows import FACTS, JOINS, task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from concord.database import Transaction
+    from concord.query import Query
     from concord.vocabulary import Priority, Status
-
-NONE = "none"
-"""As a project: the inbox. As an assignee: nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,8 @@ class Filters:
     `assigned` asks for tasks with (`True`) or without (`False`) any assignee. Due bounds are
     exclusive. `parents` asks for the children of tasks; `excluded` leaves tasks out. `ready` is
     what could be worked on now: to do, or with a lease that has expired, and waiting for nothing;
-    `blocked` what waits for another task. `trash` shows what was deleted, and only that; `None`
-    shows both.
+    `blocked` what waits for another task. `query` asks for more, in the query language. `trash`
+    shows what was deleted, and only that; `None` shows both.
     """
 
     projects: Sequence[str] = ()
@@ -55,6 +54,7 @@ class Filters:
     excluded: Sequence[int] = ()
     ready: bool = False
     blocked: bool = False
+    query: Query | None = None
     trash: bool | None = False
 
 
@@ -78,38 +78,6 @@ SORTS: dict[str, Sort] = {
 }
 """Name of an order → what it means. A `-` before the name turns it round."""
 
-# A single value is compared with `=`, because an index on (status, id) then yields its rows in id
-# order. Names are folded by the database alone: Python's lower case differs in some scripts.
-CONDITIONS: dict[str, LiteralString] = {
-    "project": "t.project_id = (SELECT id FROM projects WHERE key = %(project)s)",
-    "projects": "t.project_id IN (SELECT id FROM projects WHERE key = ANY(%(projects)s))",
-    "inbox": "t.project_id IS NULL",
-    "status": "t.status = %(status)s::task_status",
-    "statuses": "t.status = ANY(%(statuses)s::task_status[])",
-    "tags": """t.id IN (SELECT x.task_id FROM task_tags x JOIN tags g ON g.id = x.tag_id
-        WHERE lower(g.name) IN (SELECT lower(name) FROM unnest(%(tags)s::text[]) AS name))""",
-    "assignees": """t.id IN (SELECT x.task_id FROM assignments x JOIN users a ON a.id = x.user_id
-        WHERE lower(a.username) IN (SELECT lower(name)
-                                    FROM unnest(%(assignees)s::text[]) AS name))""",
-    "nobody": "NOT EXISTS (SELECT 1 FROM assignments x WHERE x.task_id = t.id)",
-    "owners": """t.owner_id IN (SELECT id FROM users
-        WHERE lower(username) IN (SELECT lower(name) FROM unnest(%(owners)s::text[]) AS name))""",
-    "priority": "t.priority = %(priority)s::task_priority",
-    "priorities": "t.priority = ANY(%(priorities)s::task_priority[])",
-    "due_before": "t.due < %(due_before)s",
-    "due_after": "t.due > %(due_after)s",
-    "titles": "t.title ILIKE ANY(%(titles)s)",
-    "assigned": "EXISTS (SELECT 1 FROM assignments x WHERE x.task_id = t.id)",
-    "unassigned": "NOT EXISTS (SELECT 1 FROM assignments x WHERE x.task_id = t.id)",
-    "parents": "t.parent_id = ANY(%(parents)s)",
-    "excluded": "t.id <> ALL(%(excluded)s)",
-    "ready": """(t.status = 'todo' OR t.status = 'in_progress' AND t.id IN (
-            SELECT task_id FROM claims WHERE expires_at <= statement_timestamp()))
-        AND NOT is_blocked(t.id) AND NOT has_open_child(t.id)""",
-    "blocked": "t.status IN ('todo', 'in_progress') AND is_blocked(t.id)",
-}
-"""Filter → the condition it stands for."""
-
 # Joined only where both are asked for: within an OR, a subquery cannot lead to an index.
 ALTERNATIVES = (("project", "inbox"), ("projects", "inbox"), ("assignees", "nobody"))
 """Conditions of which either will do."""
@@ -120,11 +88,20 @@ TRASH: dict[bool | None, LiteralString] = {
     None: "true",
 }
 
+# Which tasks they are is settled before anything is joined to them: the planner then weighs the
+# index to a few tasks, to be sorted, against all in order by what reading tasks costs alone.
 PAGE = sql.SQL(
     "-- list_tasks: one page\n"
-    + COLUMNS
-    + "WHERE {conditions}\nORDER BY {key} {direction}, t.id {direction}\n"
-    "LIMIT %(limit)s OFFSET %(skip)s"
+    + FACTS
+    + """FROM (
+    SELECT t.id FROM tasks t
+    WHERE {conditions}
+    ORDER BY {key} {direction}, t.id {direction}
+    LIMIT %(limit)s OFFSET %(skip)s
+) AS page
+JOIN tasks t ON t.id = page.id"""
+    + JOINS
+    + "ORDER BY {key} {direction}, t.id {direction}"
 )
 
 
@@ -144,9 +121,7 @@ def page(
     for all; `after` is the cursor of an earlier page. Raises `Usage` for a cursor of another
     order, `NotFound` if nothing matches and a filter names what does not exist.
     """
-    query, params = compose(tx.actor, filters, sort=sort, after=after)
-    # One row more than wanted tells whether there is a next page, without counting.
-    params |= {"limit": None if limit is None else limit + 1, "skip": skip}
+    query, params = statement(tx.actor, filters, sort=sort, limit=limit, skip=skip, after=after)
     found = tx.rows(query, params, task)
     if not found:
         check_names(tx, filters)
@@ -156,10 +131,19 @@ def page(
     return Page(shown, cursor(sort, shown[-1]) if shown else None)
 
 
-@transaction(isolation=Isolation.REPEATABLE_READ, read_only=True)
-def snapshot(tx: Transaction, filters: Filters) -> tuple[Task, ...]:
-    """Return all matching tasks by id, as they stood at one moment. Raises `NotFound`."""
-    return page(tx, filters).items
+def statement(
+    actor: str,
+    filters: Filters,
+    *,
+    sort: str = "id",
+    limit: int | None = None,
+    skip: int = 0,
+    after: str | None = None,
+) -> tuple[sql.Composed, dict[str, Any]]:
+    """Return the query of a page and its parameters. Raises `Usage`."""
+    query, params = compose(actor, filters, sort=sort, after=after)
+    # One row more than wanted tells whether there is a next page, without counting.
+    return query, params | {"limit": None if limit is None else limit + 1, "skip": skip}
 
 
 def compose(
@@ -187,12 +171,21 @@ def conditions_of(actor: str, filters: Filters) -> tuple[list[sql.Composable], d
     """Return the conditions that filters stand for, on tasks `t`, and their parameters."""
     conditions: list[sql.Composable] = [sql.SQL(TRASH[filters.trash])]
     params = dict(_params(actor, filters))
-    named = {name: sql.SQL(CONDITIONS[name]) for name in CONDITIONS if name in params}
+    named = {
+        name: sql.SQL(CONDITIONS[name]).format(sql.Placeholder(name))
+        for name in CONDITIONS
+        if name in params
+    }
     for one, other in ALTERNATIVES:
         if one in named and other in named:
             either = sql.SQL("({} OR {})").format(named.pop(one), named.pop(other))
             conditions.append(either)
-    return [*conditions, *named.values()], params
+    conditions += named.values()
+    if filters.query is not None:
+        asked, given = queries.condition(filters.query, actor)
+        conditions.append(asked)
+        params |= given
+    return conditions, params
 
 
 def cursor(sort: str, last: Task) -> str:
@@ -251,12 +244,12 @@ def _params(actor: str, filters: Filters) -> Iterator[tuple[str, Any]]:
         yield "statuses", list(filters.statuses)
     if filters.tags:
         yield "tags", list(filters.tags)
-    if people := _people(actor, filters.assignees):
-        yield "assignees", people
+    if assignees := people(actor, filters.assignees):
+        yield "assignees", assignees
     if NONE in filters.assignees:
         yield "nobody", True
     if filters.owners:
-        yield "owners", _people(actor, filters.owners)
+        yield "owners", people(actor, filters.owners)
     if len(filters.priorities) == 1:
         yield "priority", filters.priorities[0]
     elif filters.priorities:
@@ -266,7 +259,7 @@ def _params(actor: str, filters: Filters) -> Iterator[tuple[str, Any]]:
     if filters.due_after is not None:
         yield "due_after", filters.due_after
     if filters.titles:
-        yield "titles", [f"%{_literal(text)}%" for text in filters.titles]
+        yield "titles", [pattern(text) for text in filters.titles]
     if filters.assigned is not None:
         yield "assigned" if filters.assigned else "unassigned", True
     if filters.parents:
@@ -279,15 +272,6 @@ def _params(actor: str, filters: Filters) -> Iterator[tuple[str, Any]]:
         yield "blocked", True
 
 
-def _people(actor: str, names: Sequence[str]) -> list[str]:
-    return [actor if name == "me" else name for name in names if name != NONE]
-
-
-def _literal(text: str) -> str:
-    """Return text that LIKE takes literally."""
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
 def check_names(tx: Transaction, filters: Filters) -> None:
     """Tell an empty result from a name that is spelled wrong. Costs nothing when rows match."""
     for key in filters.projects:
@@ -298,3 +282,5 @@ def check_names(tx: Transaction, filters: Filters) -> None:
     named = [name for name in (*filters.assignees, *filters.owners) if name not in (NONE, "me")]
     if named:
         users.require(tx, named)
+    if filters.query is not None:
+        queries.check_names(tx, filters.query)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 More = TypeVar("More", bound=Task)
 
-COLUMNS: LiteralString = """
+FACTS: LiteralString = """
 SELECT t.id, t.uid, p.key AS project, t.title, t.description, t.status, t.priority, t.due,
        ARRAY(SELECT g.name FROM task_tags x JOIN tags g ON g.id = x.tag_id
              WHERE x.task_id = t.id ORDER BY g.name) AS tags,
@@ -29,13 +29,24 @@ SELECT t.id, t.uid, p.key AS project, t.title, t.description, t.status, t.priori
        ARRAY(SELECT c.id FROM tasks c
              WHERE c.parent_id = t.id AND c.deleted_at IS NULL ORDER BY 1) AS children,
        h.username AS claim_by, k.epoch AS claim_epoch, k.expires_at AS claim_expires_at
-FROM tasks t
+"""
+"""The columns of `models.Task`, in its order; the last three are its claim."""
+
+JOINS: LiteralString = """
 JOIN users o ON o.id = t.owner_id
 LEFT JOIN projects p ON p.id = t.project_id
 LEFT JOIN claims k ON k.task_id = t.id
 LEFT JOIN users h ON h.id = k.user_id
 """
-"""The columns of `models.Task`, in its order; the last three are its claim."""
+"""What `FACTS` of tasks `t` are taken from besides."""
+
+COLUMNS: LiteralString = FACTS + "FROM tasks t" + JOINS
+"""All tasks, for a condition to follow."""
+
+BEST_FIRST: LiteralString = (
+    "t.priority, coalesce(t.due, 'infinity'::timestamptz), t.created_at, t.id"
+)
+"""The order in which open tasks `t` are taken: that of the indexes of what is to do."""
 
 _LISTS = (8, 9, 23, 24, 25)
 """Which of the columns are arrays."""
@@ -45,6 +56,13 @@ SHOW: LiteralString = (
 """
     + COLUMNS
     + "WHERE t.id = ANY(%(ids)s) ORDER BY t.id"
+)
+
+SHOW_NEW: LiteralString = (
+    """-- show_new_task: that was made last, whose id nobody knows yet
+"""
+    + COLUMNS
+    + "WHERE t.id = currval(pg_get_serial_sequence('tasks', 'id'))"
 )
 
 # In id order, so that two bulk commands queue up behind each other instead of deadlocking. A row
@@ -71,7 +89,7 @@ SELECT id FROM tasks WHERE id = ANY(%(ids)s) AND deleted_at IS NOT NULL
 
 
 def task(*columns: Any) -> Task:
-    """Return a row of `COLUMNS` as a task."""
+    """Return a row of `FACTS` as a task."""
     *values, by, epoch, expires_at = columns
     for place in _LISTS:
         values[place] = tuple(values[place])
@@ -84,17 +102,21 @@ def told_more(model: Callable[..., More], task: Task, **more: Any) -> More:
 
 
 def lock(tx: Transaction, ids: Sequence[int], *, nowait: bool = False) -> None:
-    """Lock tasks until the end of the transaction.
+    """Lock tasks until the end of the transaction, before any statement that comes after.
 
     Raises `NotFound` naming those that do not exist; with `nowait`, an error of SQLSTATE 55P03
-    for a row that somebody holds.
+    for a row that somebody holds: with the next answer, as `Transaction.check` does.
     """
-    require(tx, ids, tx.scalars(LOCK_NOWAIT if nowait else LOCK, {"ids": list(ids)}))
+    tx.check(
+        LOCK_NOWAIT if nowait else LOCK,
+        {"ids": list(ids)},
+        lambda found: require(tx, ids, found),
+    )
 
 
 def require_present(tx: Transaction, ids: Sequence[int]) -> None:
-    """Raise `NotFound` unless all tasks exist outside the trash."""
-    require(tx, ids, tx.scalars(PRESENT, {"ids": list(ids)}))
+    """Raise `NotFound`, with the next answer, unless all tasks exist outside the trash."""
+    tx.check(PRESENT, {"ids": list(ids)}, lambda found: require(tx, ids, found))
 
 
 def require(tx: Transaction, ids: Sequence[int], found: Sequence[int]) -> None:
@@ -118,8 +140,24 @@ def require(tx: Transaction, ids: Sequence[int], found: Sequence[int]) -> None:
 
 def fetch(tx: Transaction, ids: Sequence[int]) -> tuple[Task, ...]:
     """Return tasks in the order asked for, those in the trash too."""
-    found = {row.id: row for row in tx.rows(SHOW, {"ids": list(ids)}, task)}
-    return tuple(found[i] for i in dict.fromkeys(ids) if i in found)
+    return fetch_later(tx, ids)()
+
+
+def fetch_later(tx: Transaction, ids: Sequence[int]) -> Callable[[], tuple[Task, ...]]:
+    """Return what gives the tasks as they are at this point, with the answers to what follows."""
+    rows = tx.later(SHOW, {"ids": list(ids)}, task)
+
+    def fetched() -> tuple[Task, ...]:
+        found = {row.id: row for row in rows()}
+        return tuple(found[i] for i in dict.fromkeys(ids) if i in found)
+
+    return fetched
+
+
+def fetch_new(tx: Transaction) -> Task:
+    """Return the task that the transaction has made last."""
+    (made,) = tx.rows(SHOW_NEW, None, task)
+    return made
 
 
 def listed(ids: Sequence[int]) -> str:
