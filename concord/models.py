@@ -199,6 +199,61 @@ class DueTask(Task):
     overdue: bool = False
 
 
+MARKS = ("\x02", "\x03")
+"""What stands before and behind a word that was found. No text has them by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Highlights:
+    """The title and the best part of the description or of the comments, with `MARKS`.
+
+    `text` is `None` where only the title matches. Where a text had such characters, it has U+FFFD.
+    """
+
+    title: str
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Task):
+    """A task that a search found. `rank` is higher the better it matches."""
+
+    rank: float = 0.0
+    highlights: Highlights = Highlights("", None)
+
+    @property
+    def excerpt(self) -> str | None:
+        """The best part of the description or of the comments, without marks."""
+        text = self.highlights.text
+        return None if text is None else text.translate(dict.fromkeys(map(ord, MARKS)))
+
+
+@dataclass(frozen=True, slots=True)
+class Similar:
+    """A task whose title is similar to what was searched for."""
+
+    id: int
+    title: str
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search found, the best first.
+
+    `matching` are the tasks that were ranked, of which there are `more` that match. Where nothing
+    was found, `unknown` are the words that no task has, and `similar` the tasks whose titles come
+    near them, if the database is `tolerant` of typos.
+    """
+
+    items: tuple[Found, ...]
+    matching: int = 0
+    more: bool = False
+    unknown: tuple[str, ...] = ()
+    similar: tuple[Similar, ...] = ()
+    tolerant: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Suggestion:
     """What to do next. `urgency` is the sum of `terms`, each a weight times a factor in 0..1."""
@@ -453,6 +508,15 @@ class MappedWord:
 
 
 @dataclass(frozen=True, slots=True)
+class FileTold:
+    """What a foreign file held besides tasks: rows left out, ties left out, and its words."""
+
+    skipped: int = 0
+    unlinked: tuple[Unlinked, ...] = ()
+    words: tuple[MappedWord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ImportConflict:
     """A task that an import left alone: these fields were changed both there and here."""
 
@@ -463,7 +527,7 @@ class ImportConflict:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did, in tasks; and which ties between tasks it left out."""
+    """What an import did, in tasks; which ties between tasks it left out; what words meant."""
 
     created: int
     updated: int
@@ -472,3 +536,14 @@ class ImportReport:
     conflicting: int
     conflicts: tuple[ImportConflict, ...] = field(default=())
     unlinked: tuple[Unlinked, ...] = field(default=())
+    words: tuple[MappedWord, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class ListPlan:
+    """How the server finds a page of a list; `cost` is its estimate, `plan` as EXPLAIN has it."""
+
+    cost: float
+    sql: str
+    parameters: dict[str, Any]
+    plan: dict[str, Any]

@@ -51,6 +51,7 @@ COMMANDS: dict[str, str] = {
     "task purge 3 --yes": "id",
     "task log 1": "operation",
     "assign 1 ana": "assignees",
+    "search two": "rank",
     "board": "id",
     "next": "urgency",
     "task edit 1 --due today": "due",
@@ -87,9 +88,11 @@ COMMANDS: dict[str, str] = {
     "import jsonl -": "created",
     "import beads - --project API": "created",
     "import spec-kit - --project API": "created",
+    "db explain": "plan",
     "demo workflow": "command",
     "demo anomalies --scenario g2-item": "scenario",
     "demo step g2-item": "step",
+    "demo seed --tasks 5 --project-prefix s- --yes": "links",
 }
 """A command of each kind, in an order in which all succeed, and a field of what it prints."""
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CHECKS = [
     "server (by URL)", "latency", "server version", "database", "accepts writes", "schema",
-    "clock difference", "oldest transaction",
+    "typo tolerance", "clock difference", "oldest transaction",
 ]  # fmt: skip
 
 
@@ -62,6 +62,7 @@ def test_all_is_well(here: Here) -> None:
     values = {check["check"]: check["value"] for check in told["checks"]}
     assert values["schema"] == f"{SCHEMA_HEAD} (this Concord: {SCHEMA_HEAD})"
     assert values["accepts writes"] == "yes"
+    assert values["typo tolerance"] == "on"
     assert values["server version"][0].isdigit()
     assert values["database"].startswith("test_")
     assert [row["name"] for row in told["settings"]] == list(SETTINGS)
@@ -121,6 +122,23 @@ def test_no_schema(here: Here, empty_url: str, monkeypatch: pytest.MonkeyPatch) 
     assert check["hint"] == "Run: concord init"
     here.ok("init")
     assert here.ok("doctor")["healthy"]
+
+
+def test_without_trigrams_it_says_what_to_do_and_init_does_it(here: Here, url: str) -> None:
+    def tolerance() -> str:
+        told = here.ok("doctor")
+        assert told["healthy"], "it is no failure"
+        return {check["check"]: check["value"] for check in told["checks"]}["typo tolerance"]
+
+    psql(url, "DROP INDEX tasks_title_trigrams_idx")
+    assert tolerance() == "off: titles are not indexed by trigrams; run: concord init"
+    psql(url, "DROP EXTENSION pg_trgm CASCADE")
+    assert tolerance() == (
+        "off: pg_trgm is not installed; once an administrator has created it"
+        " (CREATE EXTENSION pg_trgm), run: concord init"
+    )
+    here.ok("init")
+    assert tolerance() == "on"
 
 
 @pytest.mark.parametrize("revision", ["0000", "9999"])

@@ -30,6 +30,7 @@ ENTRIES = {
     "help": Entry("help:help_command", "Show help for a command."),
     "task": Entry("task:task", "Add, show, edit and finish tasks."),
     "assign": Entry("task:assign_shortcut", "Assign tasks: assign TASK... [USER]..."),
+    "search": Entry("search:search", "Find tasks by words, the best first."),
     "board": Entry("board:board", "Show tasks in columns, one for each status."),
     "next": Entry("next:next_tasks", "Say what to do now, and why."),
     "due": Entry("due:due", "List what is due soon or overdue."),
@@ -42,8 +43,9 @@ ENTRIES = {
     "undo": Entry("undo:undo", "Undo your latest operation; an undo as well."),
     "watch": Entry("watch:watch", "Print changes as they are committed."),
     "agent": Entry("agent:agent", "Work through tasks with a command of your own."),
-    "import": Entry("transfer:import_command", "Bring in tasks from a file."),
-    "export": Entry("transfer:export", "Write tasks to a file."),
+    "import": Entry("importing:import_command", "Bring in tasks from a file."),
+    "export": Entry("exporting:export", "Write tasks to a file."),
+    "db": Entry("db:db", "Look at the database behind the tasks."),
     "demo": Entry("demo:demo", "See on your own server what Concord promises."),
 }
 
@@ -94,8 +96,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _invoke(arguments: Sequence[str], app: App) -> int:
     # What `root.main` does, except that a closed pipe is no failure.
     if instruction := os.environ.get(COMPLETE):
-        from click.shell_completion import shell_complete
+        from click.shell_completion import add_completion_class, shell_complete
 
+        from concord.cli.bash import WholeWords
+
+        add_completion_class(WholeWords)
         return shell_complete(root, {}, "concord", COMPLETE, instruction)
     try:
         with root.make_context("concord", list(arguments), obj=app) as context:

@@ -84,15 +84,17 @@ def _checks(app: App) -> list[Check]:
             facts = server.facts(connection)
             latency, clock = _latency(connection)
             found = server.revision(connection)
+            if found != database.SCHEMA_HEAD and app.settings.embedded:
+                # The embedded schema is brought up to date by the first command that needs it:
+                # this one.
+                from concord import migrate
+
+                with suppress(ConcordError):
+                    _, found = migrate.upgrade(app.settings)
+            installed, indexed = server.trigrams(connection)
     except psycopg.Error as error:
         failure = translate(error)
         return [Check(f"server ({server_kind})", False, failure.message, failure.hint)]
-    if found != database.SCHEMA_HEAD and app.settings.embedded:
-        # The embedded schema is brought up to date by the first command that needs it: this one.
-        from concord import migrate
-
-        with suppress(ConcordError):
-            _, found = migrate.upgrade(app.settings)
     oldest = facts.oldest_transaction
     return [
         Check(f"server ({server_kind})", True, f"reached in {connected:.1f} ms"),
@@ -111,6 +113,7 @@ def _checks(app: App) -> list[Check]:
             f"{found or 'none'} (this Concord: {database.SCHEMA_HEAD})",
             "Run: concord init",
         ),
+        Check("typo tolerance", True, _tolerance(installed=installed, indexed=indexed)),
         Check(
             "clock difference",
             abs(clock) <= CLOCK_LIMIT,
@@ -124,6 +127,21 @@ def _checks(app: App) -> list[Check]:
             "Something holds a transaction open: look into pg_stat_activity.",
         ),
     ]
+
+
+def _tolerance(*, installed: bool, indexed: bool) -> str:
+    """Return whether a search finds what is similar, and what it takes where it does not.
+
+    Nothing is wrong without it: it may not be the user's to have.
+    """
+    if indexed:
+        return "on"
+    if installed:
+        return "off: titles are not indexed by trigrams; run: concord init"
+    return (
+        "off: pg_trgm is not installed; once an administrator has created it"
+        " (CREATE EXTENSION pg_trgm), run: concord init"
+    )
 
 
 def _latency(connection: Connection) -> tuple[float, float]:

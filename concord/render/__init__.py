@@ -37,6 +37,7 @@ TABLE = {
         *("id", "status", "priority", "project", "title", "due", "assignees", "tags"),
         "overdue",
     ),
+    "Found": ("id", "rank", "status", "title", "excerpt"),
     "Suggestion": ("id", "urgency", "title", "why", "terms"),
     "User": ("username", "email", "created_at"),
     "Project": ("key", "name", "owner", "archived_at", "description"),
@@ -89,6 +90,8 @@ HANDLE = {
     "Moment": "step",
     "Flow": "name",
     "TaskRun": "task",
+    "Seeded": "tasks",
+    "ListPlan": "cost",
 }
 """Model → the field that names it on the command line; `id` otherwise."""
 
@@ -108,14 +111,14 @@ _STYLES = {
 }
 
 _NUMBERS = frozenset(
-    {"created", "completed", "canceled", "open", "urgency"}
+    {"created", "completed", "canceled", "open", "urgency", "rank"}
     | {"lead_p50_s", "lead_p90_s", "cycle_p50_s", "cycle_p90_s"}
     | {"id", "version", "tasks", "entity_id", "ok", "failed", "retries", "unknown", "lost", "waits"}
     | {"longest_wait_ms", "longest_ms", "p50_ms", "p95_ms", "p99_ms", "p50_p95_p99_ms", "ok_per_s"}
 )
 _PROSE = frozenset(
     {"title", "description", "name", "change", "old", "new", "value", "source", "hint", "email"}
-    | {"tags", "assignees", "isolation", "reasons", "why", "terms"}
+    | {"tags", "assignees", "isolation", "reasons", "why", "terms", "excerpt", "highlights"}
 )
 """Columns that wrap where room is short."""
 
@@ -226,29 +229,37 @@ class Renderer:
         print(text, file=sys.stderr)
 
     @contextmanager
-    def progress(self, what: str) -> Generator[Callable[[Sequence[Any]], Iterable[Any]]]:
-        """Yield a wrapper for an iterable that shows a bar on a terminal after a second."""
+    def progress(self, what: str) -> Generator[Callable[[Iterable[Any]], Iterable[Any]]]:
+        """Yield a wrapper for rows, of whatever number, that shows a bar after a second."""
         if self.output == "quiet" or not sys.stderr.isatty():
             yield lambda rows: rows
             return
         import time
 
         from rich.console import Console
-        from rich.progress import Progress
+        from rich.progress import BarColumn, Progress, TextColumn
 
-        bar = Progress(console=Console(stderr=True), transient=True)
+        columns = (TextColumn("{task.description} {task.completed}"), BarColumn())
+        bar = Progress(*columns, console=Console(stderr=True), transient=True)
         started = time.monotonic()
 
-        def watch(rows: Sequence[Any]) -> Iterator[Any]:
-            task = bar.add_task(what, total=len(rows))
-            for row in rows:
-                if not bar.live.is_started and time.monotonic() - started > 1:
-                    bar.start()
-                yield row
-                bar.advance(task)
+        class Watched:
+            """Rows that can be gone through again."""
+
+            def __init__(self, rows: Iterable[Any]) -> None:
+                self._rows = rows
+                self._task = bar.add_task(what, total=None)
+
+            def __iter__(self) -> Iterator[Any]:
+                bar.reset(self._task)
+                for row in self._rows:
+                    if not bar.live.is_started and time.monotonic() - started > 1:
+                        bar.start()
+                    yield row
+                    bar.advance(self._task)
 
         try:
-            yield watch
+            yield Watched
         finally:
             bar.stop()
 
@@ -289,9 +300,9 @@ class Renderer:
         """How many columns the terminal has."""
         return shutil.get_terminal_size().columns
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, *, end: str = "\n") -> None:
         """Print a line; to a terminal, nothing that it would obey."""
-        sys.stdout.write((visible(text) if self._terminal else text) + "\n")
+        sys.stdout.write(visible(text) + "\n" if self._terminal else text + end)
 
     def _columns(self, model: type[Any], *, everything: bool = False) -> Sequence[str]:
         known = [field.name for field in fields(model)]

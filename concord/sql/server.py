@@ -25,6 +25,12 @@ REVISION: LiteralString = """
 SELECT version_num FROM alembic_version
 """
 
+TRIGRAMS: LiteralString = """
+-- trigrams: whether the extension is there, and the index that needs it
+SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm'),
+       to_regclass('tasks_title_trigrams_idx') IS NOT NULL
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -52,3 +58,10 @@ def revision(connection: Connection) -> str | None:
     except psycopg.errors.UndefinedTable:
         return None
     return row[0] if row else None
+
+
+def trigrams(connection: Connection) -> tuple[bool, bool]:
+    """Return whether the extension pg_trgm is there, and the index of titles that needs it."""
+    row = connection.execute(TRIGRAMS).fetchone()
+    assert row is not None
+    return row[0], row[1]
