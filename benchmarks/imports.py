@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import json
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ import psycopg
 from common import concord, describe, psql, report, seconds, server
 
 from concord.formats import beads
+from concord.formats.words import Words
 from concord.models import ImportedTask
 
 if TYPE_CHECKING:
@@ -82,7 +84,11 @@ def made_up(rows: int) -> Iterator[str]:
 
 def measure(made: Server, file: Path, rounds: int) -> None:
     """Run the rounds and print the times."""
-    rows = [row for row in beads.parse(file.read_bytes()) if isinstance(row, ImportedTask)]
+    rows = [
+        row
+        for row in beads.parse(BytesIO(file.read_bytes()), Words())
+        if isinstance(row, ImportedTask)
+    ]
     table = made.home / "tasks.csv"
     write_csv(table, rows)
     copy = f"\\copy copied ({COLUMNS}) FROM '{table}' WITH (FORMAT csv)"

@@ -36,6 +36,7 @@ class Importing:
         if code:
             return result.error
         report = result.json
+        report.pop("words")
         self.conflicts = [(told["task"], told["fields"]) for told in report.pop("conflicts")]
         self.unlinked = [tuple(told.values()) for told in report.pop("unlinked")]
         return report
@@ -50,7 +51,7 @@ def counts(**kinds: int) -> dict[str, int]:
 
 
 def found(database: Database, **filters: Any) -> tuple[Task, ...]:
-    return database.run(listing.snapshot, listing.Filters(**filters))
+    return database.run(listing.page, listing.Filters(**filters)).items
 
 
 def ids(database: Database) -> list[int]:

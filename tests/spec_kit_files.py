@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 from hypothesis import strategies as st
 
 from concord.formats import spec_kit
+from concord.formats.words import Words
 from concord.models import BadRow, ImportedTask
 
 STANDARD = """\
@@ -62,7 +65,7 @@ and basic structure
 
 
 def parse(document: str) -> dict[str, ImportedTask]:
-    rows = list(spec_kit.parse(document.encode()))
+    rows = list(spec_kit.parse(BytesIO(document.encode()), Words()))
     assert [row.line for row in rows if isinstance(row, ImportedTask)] == sorted(
         row.line for row in rows if isinstance(row, ImportedTask)
     )

@@ -22,7 +22,7 @@ WAITING = {"--nowait", "--lock-timeout"}
 PAGING = {"--limit", "--skip", "--after"}
 FILTERS = {
     "--project", "--status", "--tag", "--assignee", "--owner", "--priority", "--due-before",
-    "--due-after", "--title", "--assigned", "--sort", "--trash",
+    "--due-after", "--title", "--assigned", "--where", "--sort", "--trash",
 }  # fmt: skip
 
 NARROWING = FILTERS - {"--status", "--sort", "--trash"}
@@ -41,7 +41,7 @@ OWN: dict[str, set[str]] = {
         "--project", "--description", "--status", "--priority", "--due", "--tag", "--assign",
         "--blocked-by", *STRUCTURE,
     },
-    "task list": FILTERS | PAGING | {"--view"},
+    "task list": FILTERS | PAGING | {"--search", "--view"},
     "task show": set(),
     "task edit": {
         "--title", "--description", "--append-description", "--priority", "--due", "--status",
@@ -68,6 +68,7 @@ OWN: dict[str, set[str]] = {
     "task tree": {"--project"},
     "task comment": {"--edit"},
     "assign": WAITING,
+    "search": NARROWING | {"--status", "--ready", "--blocked", "--limit"},
     "board": NARROWING | {"--status", "--limit"},
     "next": NARROWING | {"--limit", "--explain"},
     "due": NARROWING | {"--within", "--limit"},
@@ -112,6 +113,8 @@ OWN: dict[str, set[str]] = {
     "import beads": {"--project", "--dry-run", "--skip-bad"},
     "import jsonl": {"--project", "--dry-run", "--skip-bad"},
     "export": {"--project", "--trash"},
+    "db": set(),
+    "db explain": FILTERS | PAGING | {"--view", "--analyze"},
     "demo": set(),
     "demo race": {
         *("--scenario", "--strategy", "--workers", "--ops", "--duration", "--tasks", "--isolation"),
@@ -121,6 +124,7 @@ OWN: dict[str, set[str]] = {
     "demo workflow": set(),
     "demo anomalies": {"--scenario", "--isolation"},
     "demo step": {"--file", "--isolation", "--interactive"},
+    "demo seed": {"--tasks", "--seed", "--project-prefix", "--yes"},
 }  # fmt: skip
 """Command → its own options. What stands here stays: options are added, never taken away."""
 
@@ -303,7 +307,7 @@ def test_options_are_not_abbreviated(here: Here, arguments: list[str]) -> None:
         (["project", "edit", "API"], "name what to change"),
         (["user", "edit", "ana"], "name what to change"),
         (["completion", "tcsh"], "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
-        (["export", "yaml"], "'yaml' is not one of 'jsonl', 'csv', 'spec-kit'"),
+        (["export", "yaml"], "'yaml' is not one of 'jsonl', 'spec-kit', 'taskwarrior', "),
         (["export", "csv", "--fields", "id"], "task list --fields"),
         (["import", "spec-kit", "tasks.md"], "Missing option '--project'"),
         (["import", "jsonl", "."], "is a directory"),

@@ -60,7 +60,7 @@ def test_words_of_the_command_line(here: Here, monkeypatch: pytest.MonkeyPatch) 
         "none", "low", "medium", "high", "urgent",
     ]  # fmt: skip
     assert offered(here, monkeypatch, "completion ") == list(SHELLS)
-    assert offered(here, monkeypatch, "export ") == ["jsonl", "csv", "spec-kit"]
+    assert offered(here, monkeypatch, "export t") == ["taskwarrior", "todo-txt"]
     assert offered(here, monkeypatch, "nonsense x") == []
 
 

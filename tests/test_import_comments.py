@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from importing import Importing, counts, ids
 from workers import psql
 
 from concord.formats import beads
+from concord.formats.words import Words
 from concord.models import ImportedComment, ImportedTask
 from concord.sql import comments, tasks
 
@@ -45,7 +47,7 @@ def bodies(database: Database) -> list[str]:
 
 
 def parsed(*comments: dict[str, Any]) -> tuple[ImportedComment, ...]:
-    (task,) = beads.parse(file(*comments).encode())
+    (task,) = beads.parse(BytesIO(file(*comments).encode()), Words())
     assert isinstance(task, ImportedTask), task
     return task.comments
 

@@ -29,7 +29,7 @@ def here(
 
 
 def counts(**given: int) -> dict[str, Any]:
-    lists: dict[str, Any] = {"conflicts": [], "unlinked": []}
+    lists: dict[str, Any] = {"conflicts": [], "unlinked": [], "words": []}
     return NOTHING | lists | given
 
 

@@ -50,7 +50,7 @@ def bring(database: Database, *rows: ImportedTask, **options: Any) -> ImportRepo
 
 
 def found(database: Database) -> tuple[Task, ...]:
-    return database.run(listing.snapshot, listing.Filters())
+    return database.run(listing.page, listing.Filters()).items
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -42,6 +42,7 @@ class Databases:
         if arguments[0] == "import":
             assert printed.pop("conflicts") == []
             self.unlinked = [tuple(told.values()) for told in printed.pop("unlinked")]
+            printed.pop("words")
         return printed
 
 

@@ -118,7 +118,7 @@ class Commands:
 
     def done(self, kind: Kind, n: int) -> int:
         """Return how much of round n's command is done; all that is there must be sound."""
-        found = self._database.run(listing.snapshot, listing.Filters())
+        found = self._database.run(listing.page, listing.Filters()).items
         assert check_history(self._url) == len(found)
         return sum(kind.done(task, n) for task in found)
 

@@ -305,7 +305,7 @@ class TaskCommands(RuleBasedStateMachine):
 
     @invariant()
     def the_tasks_are_those_of_the_model(self) -> None:
-        found = self.database.run(listing.snapshot, listing.Filters(trash=None))
+        found = self.database.run(listing.page, listing.Filters(trash=None)).items
         for task in found:
             assert (task.completed_at is not None) == (task.status == "completed")
         assert [

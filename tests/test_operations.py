@@ -74,7 +74,7 @@ def fill(tx: Transaction) -> None:
 @pytest.fixture(scope="module")
 def everything(shelf: Database) -> tuple[Task, ...]:
     """Every task on the shelf, and those in the trash."""
-    return shelf.run(listing.snapshot, Filters(trash=None))
+    return shelf.run(listing.page, Filters(trash=None)).items
 
 
 def some(*values: Any) -> st.SearchStrategy[tuple[Any, ...]]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from concord.formats import spec_kit, spec_kit_dump, text
+from concord.formats.words import Words
 from concord.models import BadRow, ImportedTask, Task
 from concord.vocabulary import STATUSES, TITLE_LIMIT
 
@@ -29,7 +31,7 @@ def parse(document: str | bytes) -> list[ImportedTask | BadRow]:
     data = document if isinstance(document, bytes) else document.encode()
     return [
         replace(row, parent=None, blocked_by=()) if isinstance(row, ImportedTask) else row
-        for row in spec_kit.parse(data)
+        for row in spec_kit.parse(BytesIO(data), Words())
         if isinstance(row, BadRow)
         or (isinstance(row, ImportedTask) and not row.ref.startswith("Phase"))
     ]
@@ -484,9 +486,10 @@ def test_a_mark_that_reads_right_switches_repair_off() -> None:
 
 def test_the_library_that_repairs_is_loaded_only_for_broken_text() -> None:
     script = (
-        "import sys; from concord.formats import spec_kit\n"
+        "import io, sys; from concord.formats import spec_kit, words\n"
         "for title in ('naïve — café', 'Ã©'):\n"
-        "    list(spec_kit.parse(f'- [ ] T001 {title}'.encode())); print('ftfy' in sys.modules)\n"
+        "    file = io.BytesIO(f'- [ ] T001 {title}'.encode())\n"
+        "    list(spec_kit.parse(file, words.Words())); print('ftfy' in sys.modules)\n"
     )
     printed = subprocess.run(
         [sys.executable, "-c", script],
@@ -713,7 +716,7 @@ def test_nothing_in_a_file_raises(document: bytes) -> None:
     rows = parse(document)
     refs = [row.ref for row in rows if isinstance(row, ImportedTask)]
     assert len(refs) == len(set(refs))
-    count = sum(1 for _ in text.lines(document))
+    count = sum(1 for _ in text.lines(BytesIO(document)))
     for row in rows:
         assert 1 <= row.line <= count
         if isinstance(row, ImportedTask):

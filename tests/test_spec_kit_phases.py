@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spec_kit_files import REFS, STANDARD, documents, items, parse, phases, waits
 
 from concord.formats import spec_kit
+from concord.formats.words import Words
 from concord.models import BadRow, ImportedTask
 from concord.order import arrange
 
@@ -110,7 +113,7 @@ def test_a_heading_that_is_too_long_is_cut() -> None:
 
 def test_a_description_of_a_phase_that_cannot_be_stored_is_a_bad_row() -> None:
     document = '## Phase 1: x\n<!-- concord:description "\\u0000" -->\n- [ ] T001 x'
-    bad, task = spec_kit.parse(document.encode())
+    bad, task = spec_kit.parse(BytesIO(document.encode()), Words())
     assert isinstance(bad, BadRow)
     assert bad.reason == "Phase 1 holds a NUL character, which PostgreSQL cannot store"
     assert isinstance(task, ImportedTask)

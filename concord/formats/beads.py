@@ -12,15 +12,16 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from concord.formats import text
-from concord.formats.names import tag_name, user_name
+from concord.formats.names import tag_name
+from concord.formats.words import Words
 from concord.models import BadRow, ImportedComment, ImportedTask, SkippedRow, Unlinked
 from concord.order import arrange
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from concord.models import ParsedRow
     from concord.vocabulary import Priority, Status
@@ -49,7 +50,7 @@ class _UnreadableError(Exception):
     """A line is no issue; the message says why."""
 
 
-def parse(data: bytes) -> Iterator[ParsedRow]:
+def parse(stream: BinaryIO, words: Words) -> Iterator[ParsedRow]:
     """Yield what each line of a beads export means; empty lines mean nothing.
 
     Tombstones, and records that are not issues (beads exports memories too), are `SkippedRow`s.
@@ -57,24 +58,31 @@ def parse(data: bytes) -> Iterator[ParsedRow]:
     occurred before. Titles become one line within `TITLE_LIMIT`; a longer one ends in `…`, with
     the full text as the first paragraph of the description. Priority 0 is `urgent`; none is `none`.
     At the end come, as `Unlinked`, further parents and the dependencies that would close a circle.
+
+    The file is gone through twice, because what cannot be linked goes into a description: of the
+    first time only ids and dependencies are kept.
     """
+    start = stream.tell()
+    links = _Links(
+        (row.task.ref, row.dependencies)
+        for row in _rows(stream, Words())
+        if isinstance(row, _Issue)
+    )
+    stream.seek(start)
+    for row in _rows(stream, words):
+        yield links.linked(row) if isinstance(row, _Issue) else row
+    yield from links.unlinked
+
+
+def _rows(stream: BinaryIO, words: Words) -> Iterator[_Issue | SkippedRow | BadRow]:
     seen: dict[str, int] = {}
-    issues: list[_Issue] = []
-    rows: list[ImportedTask | SkippedRow | BadRow] = []
-    for number, line in enumerate(text.lines(data), start=1):
+    for number, line in enumerate(text.lines(stream), start=1):
         if not line.strip():
             continue
         try:
-            row = _row(number, _record(line), seen)
+            yield _row(number, _record(line), seen, words)
         except _UnreadableError as error:
-            row = BadRow(number, str(error))
-        if isinstance(row, _Issue):
-            issues.append(row)
-        else:
-            rows.append(row)
-    tasks, unlinked = _linked(issues)
-    yield from sorted([*tasks, *rows], key=lambda row: row.line)
-    yield from unlinked
+            yield BadRow(number, str(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +106,7 @@ class _Issue:
     task: ImportedTask
     dependencies: tuple[_Dependency, ...]
 
-    def on(self, kind: str) -> list[str]:
-        """Return the issues that it depends on in a way, each once."""
-        own = (each.on for each in self.dependencies if each.own and each.kind == kind)
-        return list(dict.fromkeys(own))
-
-    def row(self, parent: str | None, blockers: list[str], known: set[str]) -> ImportedTask:
+    def row(self, parent: str | None, blockers: list[str], known: frozenset[str]) -> ImportedTask:
         """Return the task with these, and with all other dependencies in its description."""
         carried = {("parent-child", parent), *(("blocks", blocker) for blocker in blockers)}
         rest = [
@@ -120,35 +123,46 @@ class _Issue:
         )
 
 
-def _linked(issues: list[_Issue]) -> tuple[list[ImportedTask], list[Unlinked]]:
-    """Return the tasks of issues with their parents and blockers, and what cannot be either."""
-    refs = [issue.task.ref for issue in issues]
-    known = set(refs)
-    parents: dict[str, str] = {}
-    blockers: dict[str, list[str]] = {}
-    unlinked: list[Unlinked] = []
-    for issue in issues:
+def _on(dependencies: Sequence[_Dependency], kind: str) -> list[str]:
+    """Return the issues that one depends on in a way, each once."""
+    return list(dict.fromkeys(each.on for each in dependencies if each.own and each.kind == kind))
+
+
+class _Links:
+    """Who is part of whom and waits for whom in a file, without circles."""
+
+    def __init__(self, issues: Iterable[tuple[str, Sequence[_Dependency]]]) -> None:
+        told = dict(issues)
+        self._known = frozenset(told)
+        self._parents: dict[str, str] = {}
+        self._blockers: dict[str, list[str]] = {}
+        self.unlinked: list[Unlinked] = []
+        for ref, dependencies in told.items():
+            if blockers := _on(dependencies, "blocks"):
+                self._blockers[ref] = blockers
+            # One that is in the file, if any is: the others may be long gone.
+            parents = sorted(
+                _on(dependencies, "parent-child"), key=lambda on: on not in self._known
+            )
+            parent, *others = parents or [None]
+            if parent is not None:
+                self._parents[ref] = parent
+            for other in others:
+                reason = f"a task is part of one other, here of {parent}"
+                self.unlinked.append(Unlinked(ref, "parent", str(other), reason))
+        for each in arrange(list(told), self._parents, self._blockers).left_out:
+            if each.field == "parent":
+                del self._parents[each.name]
+            else:
+                self._blockers[each.name].remove(each.other)
+            circle = " → ".join([*each.circle, each.circle[0]])
+            reason = f"would close a circle: {circle}"
+            self.unlinked.append(Unlinked(each.name, each.field, each.other, reason))
+
+    def linked(self, issue: _Issue) -> ImportedTask:
+        """Return an issue's task."""
         ref = issue.task.ref
-        blockers[ref] = issue.on("blocks")
-        # One that is in the file, if any is: the others may be long gone.
-        parent, *others = sorted(issue.on("parent-child"), key=lambda on: on not in known) or [None]
-        if parent is not None:
-            parents[ref] = parent
-        for other in others:
-            reason = f"a task is part of one other, here of {parent}"
-            unlinked.append(Unlinked(ref, "parent", str(other), reason))
-    for each in arrange(refs, parents, blockers).left_out:
-        if each.field == "parent":
-            del parents[each.name]
-        else:
-            blockers[each.name].remove(each.other)
-        circle = " → ".join([*each.circle, each.circle[0]])
-        reason = f"would close a circle: {circle}"
-        unlinked.append(Unlinked(each.name, each.field, each.other, reason))
-    tasks = [
-        issue.row(parents.get(issue.task.ref), blockers[issue.task.ref], known) for issue in issues
-    ]
-    return tasks, unlinked
+        return issue.row(self._parents.get(ref), self._blockers.get(ref, []), self._known)
 
 
 def _record(line: str) -> dict[str, Any]:
@@ -169,7 +183,9 @@ def _record(line: str) -> dict[str, Any]:
     return cast("dict[str, Any]", record)
 
 
-def _row(number: int, record: dict[str, Any], seen: dict[str, int]) -> _Issue | SkippedRow:
+def _row(
+    number: int, record: dict[str, Any], seen: dict[str, int], words: Words
+) -> _Issue | SkippedRow:
     kind = _text(record, "_type")
     if kind not in (None, "issue"):
         return SkippedRow(number, f"a record of type {kind}, not an issue")
@@ -179,16 +195,17 @@ def _row(number: int, record: dict[str, Any], seen: dict[str, int]) -> _Issue | 
     if _text(record, "status") == _TOMBSTONE:
         row = SkippedRow(number, f"{ref} was deleted (tombstone)")
     else:
-        row = _task(number, ref, record)
+        row = _task(number, ref, record, words)
     seen[ref] = number
     return row
 
 
-def _task(number: int, ref: str, record: dict[str, Any]) -> _Issue:
+def _task(number: int, ref: str, record: dict[str, Any], words: Words) -> _Issue:
     title_lines = map(str.strip, _required(record, "title").splitlines())
     title, full_title = text.fit_title(" ".join(filter(None, title_lines)))
-    assignee = _user(record, "assignee")
-    status = _status(record)
+    assignee = _user(record, "assignee", words)
+    # beads leaves its default out.
+    status = words.status(_text(record, "status") or "open", _STATUSES)
     updated_at = _time(record, "updated_at")
     closed_at = _time(record, "closed_at")
     task = ImportedTask(
@@ -201,11 +218,11 @@ def _task(number: int, ref: str, record: dict[str, Any]) -> _Issue:
         due=_time(record, "due_at"),
         tags=_tags(record),
         assignees=(assignee,) if assignee else (),
-        owner=_user(record, "created_by") or _user(record, "owner"),
+        owner=_user(record, "created_by", words) or _user(record, "owner", words),
         created_at=_time(record, "created_at"),
         updated_at=updated_at,
         completed_at=(closed_at or updated_at) if status == "completed" else None,
-        comments=tuple(_comments(record)),
+        comments=tuple(_comments(record, words)),
     )
     return _Issue(task, tuple(_dependencies(ref, record)))
 
@@ -234,14 +251,6 @@ def _required(record: dict[str, Any], key: str) -> str:
     return value
 
 
-def _status(record: dict[str, Any]) -> Status:
-    status = _text(record, "status") or "open"  # beads leaves its default out
-    if status not in _STATUSES:
-        known = ", ".join([*_STATUSES, _TOMBSTONE])
-        raise _UnreadableError(f"unknown status {status!r}; known are {known}")
-    return _STATUSES[status]
-
-
 def _priority(record: dict[str, Any]) -> Priority:
     priority = record.get("priority")
     if priority is None:
@@ -264,10 +273,10 @@ def _time(record: dict[str, Any], key: str) -> datetime | None:
         raise _UnreadableError(f"{key} is not an RFC 3339 time: {value!r}") from None
 
 
-def _user(record: dict[str, Any], key: str) -> str | None:
+def _user(record: dict[str, Any], key: str, words: Words) -> str | None:
     value = _text(record, key)
     try:
-        return user_name(value) if value else None
+        return words.user(value) if value else None
     except ValueError as error:
         raise _UnreadableError(f"{key}: {error}") from error
 
@@ -320,11 +329,11 @@ def _dependencies(ref: str, record: dict[str, Any]) -> Iterator[_Dependency]:
         yield _Dependency(kind, on, own=(_text(each, "issue_id") or ref) == ref)
 
 
-def _comments(record: dict[str, Any]) -> Iterator[ImportedComment]:
+def _comments(record: dict[str, Any], words: Words) -> Iterator[ImportedComment]:
     """Yield the comments that say something, each with a ref that stays the same."""
     refs: set[str] = set()
     for each in _objects(record, "comments"):
-        author = _user(each, "author")
+        author = _user(each, "author", words)
         created_at = _time(each, "created_at")
         body = (_text(each, "text") or "").strip("\n")
         given = each.get("id")

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from uuid import UUID
 
-from concord.models import BadRow, ImportedComment, ImportedTask, Task, Unlinked
+from concord.formats import text
+from concord.models import BadRow, ImportedComment, ImportedTask, Task
 from concord.plain import dumps
 from concord.vocabulary import PRIORITIES, STATUSES, TITLE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from concord.formats.words import Words
     from concord.models import ParsedRow
 
 
@@ -39,7 +40,7 @@ RECURRENCE = (
 ZONE = "[A-Za-z0-9_+/-]{1,64}"
 """What the database surely refuses does not match. Here it can still be told by its line."""
 
-LATER = ("parent", "auto_close", "recurrence", "blocked_by", "comments")
+LATER = ("parent", "auto_close", "recurrence", "blocked_by", "comments", "extra")
 """Keys that a line may be without, as those of older files are: then it says nothing of them."""
 
 
@@ -49,69 +50,25 @@ def dump(tasks: Iterable[Task]) -> Iterator[str]:
         yield dumps(task)
 
 
-def parse(data: bytes) -> Iterator[ParsedRow]:
+def parse(stream: BinaryIO, _words: Words) -> Iterator[ParsedRow]:
     """Yield a task or a bad row for each line. Empty lines mean nothing. Raises nothing.
 
-    Then come, as `Unlinked`, tasks that others name but that are not in the file.
+    Other tasks are named by their ids, as texts: which of them are in the file shows at its end.
+    Its words are Concord's own.
     """
-    bad: list[BadRow] = []
-    rows: list[tuple[ImportedTask, dict[str, Any]]] = []
-    seen: dict[tuple[str, UUID | int | None], int] = {}
-    for number, line in enumerate(data.split(b"\n"), start=1):
+    for number, line in enumerate(stream, start=1):
         if not line.strip():
             continue
         try:
-            row, fields = _task(json.loads(line.decode("utf-8-sig")), number)
+            yield _task(json.loads(line.decode("utf-8-sig")), number)
         except RecursionError:
-            bad.append(BadRow(number, "too deeply nested"))
-            continue
+            yield BadRow(number, "too deeply nested")
         except ValueError as error:
-            bad.append(BadRow(number, str(error)))
-            continue
-        # The id as well is for one task only, because others are named by it; and a task has one
-        # that follows it.
-        names = [("uid", row.uid), *([("id", row.id)] if row.id else [])]
-        names += [("previous", fields["previous"])] if fields.get("previous") else []
-        twins = [name for name in names if name in seen]
-        if twins:
-            kind, name = twins[0]
-            bad.append(BadRow(number, f"{kind} {name} was already on line {seen[kind, name]}"))
-            continue
-        seen |= dict.fromkeys(names, number)
-        rows.append((row, fields))
-    refs = {row.id: row.ref for row, _ in rows if row.id}
-    unlinked: list[Unlinked] = []
-    tasks = [_linked(row, fields, refs, unlinked) for row, fields in rows]
-    yield from sorted([*tasks, *bad], key=lambda row: row.line)
-    yield from unlinked
+            yield BadRow(number, str(error))
 
 
-def _linked(
-    row: ImportedTask, fields: dict[str, Any], refs: dict[int, str], unlinked: list[Unlinked]
-) -> ImportedTask:
-    """Return a task with the refs of those that it names by their ids; add those it cannot have."""
-    parent, previous = fields.get("parent"), fields.get("previous")
-    blockers: list[int] = fields.get("blocked_by", [])
-    missing = [("blocked_by", blocker) for blocker in blockers if blocker not in refs]
-    if parent is not None and parent not in refs:
-        missing.append(("parent", parent))
-    for name, other in missing:
-        kind = "parent" if name == "parent" else "blocked_by"
-        unlinked.append(Unlinked(str(row.id or row.ref), kind, str(other), "not in the file"))
-    return replace(
-        row,
-        parent=refs.get(parent) if parent else None,
-        previous=refs.get(previous) if previous else None,
-        blocked_by=tuple(refs[blocker] for blocker in blockers if blocker in refs),
-        partial=(*row.partial, *dict.fromkeys(name for name, _ in missing)),
-    )
-
-
-def _task(document: Any, line: int) -> tuple[ImportedTask, dict[str, Any]]:
-    """Return a line's task, and its fields. Raises `ValueError` saying what is wrong with it.
-
-    What it says of other tasks is not in the task yet, but known to be sound.
-    """
+def _task(document: Any, line: int) -> ImportedTask:
+    """Return a line's task. Raises `ValueError` saying what is wrong with it."""
     if not isinstance(document, dict):
         raise ValueError("not a JSON object")
     fields = cast("dict[str, Any]", document)
@@ -144,19 +101,47 @@ def _task(document: Any, line: int) -> tuple[ImportedTask, dict[str, Any]]:
         partial=tuple(name for name in LATER if name not in fields),
         recurrence=recurrence,
         recurrence_zone=zone,
+        extra=_extra(fields),
+        parent=_other(fields, "parent"),
+        previous=_other(fields, "previous"),
+        blocked_by=tuple(_blockers(fields)),
     )
     for status in ("completed", "canceled"):
         if getattr(made, f"{status}_at") is not None and made.status != status:
             raise ValueError(f"{status}_at: only a {status} task has one")
-    others = [("parent", fields.get("parent")), ("previous", fields.get("previous"))]
-    others += [("blocked_by", blocker) for blocker in _list(fields, "blocked_by")]
-    for name, other in others:
-        if _number({name: other}, name, LARGEST_ID) is None:
-            if name == "blocked_by":
-                raise ValueError("blocked_by: not a list of ids")
-        elif other == made.id:
+    for name, others in (
+        ("parent", (made.parent,)),
+        ("previous", (made.previous,)),
+        ("blocked_by", made.blocked_by),
+    ):
+        if made.id is not None and str(made.id) in others:
             raise ValueError(f"{name}: the task itself")
-    return made, fields
+    return made
+
+
+def _other(fields: dict[str, Any], name: str) -> str | None:
+    number = _number(fields, name, LARGEST_ID)
+    return None if number is None else str(number)
+
+
+def _blockers(fields: dict[str, Any]) -> Iterator[str]:
+    for value in _list(fields, "blocked_by"):
+        number = _number({"blocked_by": value}, "blocked_by", LARGEST_ID)
+        if number is None:
+            raise ValueError("blocked_by: not a list of ids")
+        yield str(number)
+
+
+def _extra(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return what foreign files said, by format."""
+    extra = fields.get("extra", {})
+    if not isinstance(extra, dict):
+        raise ValueError("extra: not a JSON object")
+    given = cast("dict[str, Any]", extra)
+    for name, value in given.items():
+        if not isinstance(value, dict):
+            raise ValueError(f"extra: {name}: not a JSON object")
+    return given
 
 
 def _uid(fields: dict[str, Any]) -> UUID:
@@ -171,8 +156,8 @@ def _text(fields: dict[str, Any], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str):
         raise ValueError(f"{name}: not a text")
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError(f"{name}: holds a character that cannot be stored")
+    if fault := text.fault(value):
+        raise ValueError(f"{name}: {fault}")
     return value
 
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from concord.formats import spec_kit_order, text
 from concord.models import BadRow, ImportedTask
@@ -34,6 +34,7 @@ from concord.models import BadRow, ImportedTask
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from concord.formats.words import Words
     from concord.models import ParsedRow
 
 _TAB = 4
@@ -68,7 +69,12 @@ _BOLD = re.compile(r"(\*\*|__)(.+)\1")
 _NUMBER = re.compile(r"[0-9]+")
 
 
-def parse(data: bytes) -> Iterator[ParsedRow]:
+def parse(stream: BinaryIO, _words: Words) -> Iterator[ParsedRow]:
+    """Yield what `read` does. People write these files, so they are small, and read whole."""
+    return read(stream.read())
+
+
+def read(data: bytes) -> Iterator[ParsedRow]:
     """Yield the phases and tasks of a `tasks.md` in the order of their lines.
 
     Nothing in a file raises: a task that cannot be taken (no title, a box that holds neither `x`

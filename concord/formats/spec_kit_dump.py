@@ -159,7 +159,7 @@ def _untold(phases: Sequence[_Phase], loose: Sequence[_Item]) -> dict[str, list[
     document = "\n".join([text.INTACT, *_document(phases, loose, {})])
     told = {
         row.ref: row
-        for row in spec_kit.parse(document.encode())
+        for row in spec_kit.read(document.encode())
         if isinstance(row, ImportedTask) and row.ref in tasks
     }
     wanted = {
@@ -217,7 +217,7 @@ def _prose(description: str | None) -> tuple[list[str], list[str]]:
     before = "\n\n".join(paragraphs[:last]).split("\n")
     after = "\n\n".join(paragraphs[last:]).split("\n") if last < len(paragraphs) else []
     lines = [text.INTACT, "# Phase 1", "", *before, "", "- [ ] T001 -", "", *after]
-    read = list(spec_kit.parse("\n".join(lines).encode()))
+    read = list(spec_kit.read("\n".join(lines).encode()))
     if len(read) == 2 and isinstance(read[0], ImportedTask) and read[0].description == description:
         return before, after
     return [_exactly(description)], []
@@ -248,7 +248,7 @@ def _body(description: str | None) -> list[str]:
     # A description may well name what its task depends on.
     read = [
         replace(row, blocked_by=()) if isinstance(row, ImportedTask) else row
-        for row in spec_kit.parse(document)
+        for row in spec_kit.read(document)
     ]
     return lines if read == [item] else [f"  {_exactly(description)}"]
 

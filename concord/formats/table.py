@@ -1,25 +1,37 @@
-"""Tasks as CSV: a header, then a line a task; lists joined by commas."""
+"""Tasks as CSV: a header, then a record a task; lists joined by commas, comments and extra as JSON.
+
+Cells are what they are, so that programs read back what was written. A spreadsheet takes one that
+begins with `=`, `+`, `-` or `@` for a formula.
+"""
 
 from __future__ import annotations
 
 import csv
 from dataclasses import fields
 from io import StringIO
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from concord.models import Task
-from concord.plain import cell
+from concord.models import ExportedTask
+from concord.plain import cell, dumps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from concord.models import Task
+
 
 def dump(tasks: Iterable[Task]) -> Iterator[str]:
-    """Yield the header and one record a task, without line ends."""
-    names = [field.name for field in fields(Task)]
+    """Yield the header and one record a task, without line ends.
+
+    The columns are the fields of the first task, and of an `ExportedTask` where there is none.
+    """
+    rest = iter(tasks)
+    first = next(rest, None)
+    names = [field.name for field in fields(ExportedTask if first is None else first)]
     yield record(names)
-    for task in tasks:
-        yield record([getattr(task, name) for name in names])
+    for task in chain(() if first is None else (first,), rest):
+        yield record([_told(name, getattr(task, name)) for name in names])
 
 
 def record(values: Sequence[Any]) -> str:
@@ -28,3 +40,8 @@ def record(values: Sequence[Any]) -> str:
     # Only what could be taken for the line end given here makes the writer quote.
     csv.writer(out, lineterminator="\r\n").writerow([cell(value) for value in values])
     return out.getvalue().removesuffix("\r\n")
+
+
+def _told(name: str, value: Any) -> Any:
+    # Joined by commas, as names are, these would be no JSON.
+    return dumps(value) if name == "comments" else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from concord.vocabulary import TITLE_LIMIT
 
@@ -22,17 +22,22 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _SUSPECT = re.compile("[^\x00-\x7f]{2}|[ÂÃ] |[\x80-\x9f]")
 
 
-def lines(data: bytes) -> Iterator[str]:
-    r"""Yield the lines of `data` one by one, without their ends: `\n`, `\r\n` or `\r`.
+def lines(stream: BinaryIO) -> Iterator[str]:
+    r"""Yield the lines of a stream one by one, without their ends: `\n`, `\r\n` or `\r`.
 
     The encoding is UTF-8, or UTF-16 where a byte order mark says so. A byte that is not UTF-8
-    becomes a lone surrogate (PEP 383), which `fault` tells.
+    becomes a lone surrogate (PEP 383), which `fault` tells. The stream stays open.
     """
-    utf_16 = data.startswith(_UTF_16)
+    start = stream.tell()
+    utf_16 = stream.read(2) in _UTF_16
+    stream.seek(start)
     encoding, errors = ("utf-16", "replace") if utf_16 else ("utf-8-sig", "surrogateescape")
-    with io.TextIOWrapper(io.BytesIO(data), encoding, errors) as stream:
-        for line in stream:
+    decoded = io.TextIOWrapper(stream, encoding, errors)
+    try:
+        for line in decoded:
             yield line.removesuffix("\n")
+    finally:
+        decoded.detach()
 
 
 def prose(data: bytes) -> Iterator[str]:
@@ -43,7 +48,7 @@ def prose(data: bytes) -> Iterator[str]:
     and so does everything after a line `INTACT`.
     """
     intact = False
-    for raw in lines(data):
+    for raw in lines(io.BytesIO(data)):
         line = _decode_legacy(raw) if _SURROGATE.search(raw) else raw
         intact = intact or line == INTACT
         if not intact and _SUSPECT.search(line):

@@ -5,22 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, LiteralString
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Any
 
     from concord.database import Transaction
-    from concord.models import ImportedTask
 
 STAGE: LiteralString = """
--- create_comment_staging: as for the tasks
-CREATE TEMPORARY TABLE import_comments (
-    line integer, place integer, ref text, author text, body text, created_at timestamptz
-) ON COMMIT DROP
-"""
-
-LOAD: LiteralString = """
--- load_comments: all in one stream
-COPY import_comments FROM STDIN
+-- stage_comments: what the rows say, a row each
+CREATE TEMPORARY TABLE import_comments ON COMMIT DROP AS
+SELECT line, place, said.ref, author, body, said.created_at
+FROM import_rows CROSS JOIN LATERAL ROWS FROM (
+    jsonb_to_recordset(comments)
+        AS (ref text, author text, body text, created_at timestamptz)
+) WITH ORDINALITY AS said(ref, author, body, created_at, place)
+WHERE comments IS NOT NULL
 """
 
 # What was taken away, or changed, here since is left so.
@@ -80,10 +78,9 @@ ON CONFLICT (task_id, external_ref) DO NOTHING
 """
 
 
-def stage(tx: Transaction, rows: Iterable[ImportedTask]) -> None:
-    """Send what the file has of comments."""
+def stage(tx: Transaction) -> None:
+    """Take the comments out of the rows that were staged."""
     tx.execute(STAGE)
-    tx.copy(LOAD, _staged(rows))
 
 
 def plan(tx: Transaction) -> None:
@@ -97,9 +94,3 @@ def write(tx: Transaction, given: Mapping[str, Any]) -> None:
     tx.execute(REMOVE)
     tx.execute(CHANGE)
     tx.execute(ADD, given)
-
-
-def _staged(rows: Iterable[ImportedTask]) -> Iterator[Sequence[Any]]:
-    for row in rows:
-        for place, comment in enumerate(row.comments):
-            yield row.line, place, comment.ref, comment.author, comment.body, comment.created_at

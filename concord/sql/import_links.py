@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, LiteralString
 
 from concord.errors import Refused
 from concord.models import Unlinked
-from concord.order import arrange
 from concord.sql import links
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from concord.database import Transaction
-    from concord.models import ImportedTask
 
 # What is neither in the file nor known from an earlier one stays without a task. A uid, as in
 # Concord's own format, is one everywhere.
@@ -136,23 +134,6 @@ NAMES: LiteralString = """
 -- name_tasks: what the file calls these tasks
 SELECT task_id, coalesce(file_id::text, ref) FROM import_plan WHERE task_id = ANY(%(tasks)s)
 """
-
-
-def refuse_contradictions(rows: Sequence[ImportedTask]) -> None:
-    """Raise `Refused` if a file says that a task waits for itself, over however many others."""
-    parents = {row.ref: row.parent for row in rows if row.parent is not None}
-    blockers = {row.ref: row.blocked_by for row in rows if row.blocked_by}
-    if not parents and not blockers:
-        return
-    broken = arrange([row.ref for row in rows], parents, blockers).left_out
-    if broken:
-        names = {row.ref: str(row.id or row.ref) for row in rows}
-        circle = [names[ref] for ref in broken[0].circle]
-        raise Refused(
-            f"in the file, these wait for one another: {_arrows(circle)}",
-            hint="Take one of the dependencies out of the file.",
-            refs=circle,
-        )
 
 
 def plan(tx: Transaction, given: Mapping[str, Any]) -> tuple[Unlinked, ...]:

@@ -14,39 +14,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, LiteralString
 
 from concord.database import Isolation, transaction
-from concord.errors import Refused
-from concord.models import ImportConflict, ImportReport
-from concord.sql import import_comments, import_links
+from concord.errors import Refused, Usage
+from concord.models import FileTold, ImportConflict, ImportReport
+from concord.sql import import_comments, import_links, import_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from concord.database import Transaction
-    from concord.models import ImportedTask, Unlinked
+    from concord.models import BadRow, ImportedTask
 
-STAGE: LiteralString = """
--- create_staging: private to this connection, gone with the transaction
-CREATE TEMPORARY TABLE import_rows (
-    line integer, ref text, title text, description text, status task_status,
-    priority task_priority, due timestamptz, tags text[], assignees text[], owner text,
-    created_at timestamptz, updated_at timestamptz, completed_at timestamptz,
-    parent text, auto_close boolean, blocked_by text[],
-    uid uuid, file_id bigint, project text, external_ref text, version integer,
-    deleted_at timestamptz, started_at timestamptz, canceled_at timestamptz,
-    recurrence text, recurrence_zone text, previous text, partial text[]
-) ON COMMIT DROP
-"""
+OWN = "jsonl"
+"""The format in which a task is known wherever it is."""
 
-LOAD: LiteralString = """
--- load_staging: all rows in one stream
-COPY import_rows FROM STDIN
-"""
-
-ANALYZE: LiteralString = """
--- analyze_staging: the planner cannot guess how many rows came; long texts do not matter to it
-ANALYZE import_rows (line, ref, uid, file_id, project, external_ref, parent, previous)
-"""
+STRICT = frozenset({OWN, "spec-kit"})
+"""Formats whose files somebody here can mend: of them, no dependency is left out."""
 
 # FOR SHARE keeps the projects from being archived until the import has committed. The fence makes
 # it lock them all: the planner pushes the condition into a subquery, before its locking.
@@ -67,8 +50,8 @@ MATCH: LiteralString = """
 -- match_tasks: each row with its task, if there is one, and what the file said of it last time
 CREATE TEMPORARY TABLE import_tasks ON COMMIT DROP AS
 SELECT r.line, r.ref, t.id AS task_id, t.deleted_at IS NOT NULL AS trashed,
-       '{"parent":null,"auto_close":false,"recurrence":null,"blocked_by":[],"comments":{}}'
-           || b.fields AS base
+       '{"parent":null,"auto_close":false,"recurrence":null,"extra":{},"blocked_by":[],
+         "comments":{}}' || b.fields AS base
 FROM import_rows r
 LEFT JOIN projects p ON p.key = r.project
 LEFT JOIN tasks by_uid ON by_uid.uid = r.uid
@@ -101,7 +84,7 @@ WITH told AS MATERIALIZED (
                'assignees', ARRAY(SELECT DISTINCT lower(name) FROM unnest(r.assignees) AS name
                                   ORDER BY lower(name)),
                'parent', r.parent, 'auto_close', r.auto_close,
-               'recurrence', r.recurrence || ' ' || r.recurrence_zone
+               'recurrence', r.recurrence || ' ' || r.recurrence_zone, 'extra', r.extra
            ) - r.partial - CASE WHEN r.parent IS NULL OR parent.known THEN '{}'
                                 ELSE '{parent}'::text[] END AS theirs
     FROM import_rows r
@@ -121,7 +104,9 @@ WITH told AS MATERIALIZED (
                                           WHEN former.task_id THEN former.ref
                                           ELSE t.parent_id::text END,
                'auto_close', t.auto_close,
-               'recurrence', t.recurrence || ' ' || t.recurrence_zone
+               'recurrence', t.recurrence || ' ' || t.recurrence_zone,
+               'extra', CASE WHEN %(own)s THEN t.extra
+                             ELSE coalesce(t.extra -> %(format)s::text, '{}') END
            ) AS ours
     FROM told
     JOIN tasks t ON t.id = told.task_id
@@ -257,7 +242,7 @@ CREATE: LiteralString = """
 INSERT INTO tasks (id, uid, project_id, title, description, status, priority, due, owner_id,
                    external_ref, parent_id, version, created_at, updated_at, completed_at,
                    deleted_at, started_at, canceled_at, auto_close, recurrence, recurrence_zone,
-                   previous_id)
+                   previous_id, extra)
 SELECT r.task_id, coalesce(r.uid, gen_random_uuid()), p.id, r.title, r.description, r.status,
        r.priority, r.due, coalesce(o.id, %(actor_id)s), r.external_ref, parent.task_id,
        coalesce(r.version, 1), coalesce(r.created_at, r.updated_at, now()),
@@ -265,7 +250,9 @@ SELECT r.task_id, coalesce(r.uid, gen_random_uuid()), p.id, r.title, r.descripti
        r.canceled_at, r.auto_close, r.recurrence, r.recurrence_zone,
        -- A task has one successor: whoever is it here stays it.
        CASE WHEN NOT EXISTS (SELECT FROM tasks t WHERE t.previous_id = previous.task_id)
-            THEN previous.task_id END
+            THEN previous.task_id END,
+       CASE WHEN %(own)s OR r.extra = '{}' THEN r.extra
+            ELSE jsonb_build_object(%(format)s::text, r.extra) END
 FROM import_plan r
 LEFT JOIN projects p ON p.key = r.project
 LEFT JOIN users o ON lower(o.username) = lower(r.owner)
@@ -295,10 +282,14 @@ UPDATE tasks t SET
     auto_close = CASE WHEN 'auto_close' = ANY(r.changed) THEN r.auto_close ELSE t.auto_close END,
     recurrence = CASE WHEN 'recurrence' = ANY(r.changed) THEN r.recurrence ELSE t.recurrence END,
     recurrence_zone = CASE WHEN 'recurrence' = ANY(r.changed) THEN r.recurrence_zone
-                           ELSE t.recurrence_zone END
+                           ELSE t.recurrence_zone END,
+    extra = CASE WHEN 'extra' <> ALL(r.changed) THEN t.extra WHEN %(own)s THEN r.extra
+                 WHEN r.extra = '{}' THEN t.extra - %(format)s::text
+                 ELSE t.extra || jsonb_build_object(%(format)s::text, r.extra) END
 FROM import_plan r LEFT JOIN import_refs parent ON parent.ref = r.parent
 WHERE t.id = r.task_id
-  AND r.changed && '{title,description,status,priority,due,parent,auto_close,recurrence}'
+  AND r.changed
+      && '{title,description,status,priority,due,parent,auto_close,recurrence,extra}'
 """
 
 UNTAG: LiteralString = """
@@ -350,31 +341,46 @@ ON CONFLICT (task_id, format) DO UPDATE
 """
 
 
+def refuse_repeated(repeated: Sequence[BadRow]) -> FileTold:
+    """Raise `Usage` for rows that are about a task of an earlier one."""
+    if repeated:
+        raise Usage(repeated[0].reason, hint="Keep one of the two.")
+    return FileTold()
+
+
 @transaction(isolation=Isolation.SERIALIZABLE)
 def run(
     tx: Transaction,
-    rows: Sequence[ImportedTask],
+    rows: Iterable[ImportedTask],
     *,
     format_name: str,
     project: str | None,
-    skipped: int = 0,
-    unlinked: Sequence[Unlinked] = (),
+    finish: Callable[[Sequence[BadRow]], FileTold] = refuse_repeated,
     dry_run: bool = False,
-    watch: Callable[[Sequence[ImportedTask]], Iterable[ImportedTask]] = iter,
 ) -> ImportReport:
     """Create and update tasks from rows, all of them or none, and return what was done.
 
-    Rows without a project of their own go to `project`, which is created if it does not exist.
-    With `dry_run` the report says what would be done. `skipped` and `unlinked` are passed on to
-    the report, and `watch` sees the rows pass by. Raises `Refused` for an archived project, for
-    dependencies that make a circle, and for a project that would have too many in progress.
+    `rows` are gone through once an attempt, and sent on as they come. Then `finish` is told which
+    of them repeat others; it raises what is wrong with the file, or says what else was in it,
+    which is passed on to the report. Rows without a project of their own go to `project`, which
+    is created if it does not exist. With `dry_run` the report says what would be done.
+
+    Raises `Refused` for an archived project, for dependencies that make a circle (but in foreign
+    files that nobody here can mend, where they are left out), and for a project that would have
+    too many in progress.
     """
-    import_links.refuse_contradictions(rows)
-    given = {"actor_id": tx.actor_id, "format": format_name, "project": project}
-    tx.execute(STAGE)
-    tx.copy(LOAD, _staged(watch(rows), project))
-    tx.execute(ANALYZE)
-    import_comments.stage(tx, rows)
+    own = format_name == OWN
+    given = {"actor_id": tx.actor_id, "format": format_name, "own": own, "project": project}
+    import_rows.stage(tx, rows, project)
+    repeated = import_rows.repeated(tx)
+    told = finish(repeated)
+    import_rows.leave_out(tx, repeated)
+    absent = import_rows.refer_by_uid(tx) if own else ()
+    if format_name in STRICT:
+        import_rows.refuse_circles(tx)
+    else:
+        absent = import_rows.cut_circles(tx)
+    import_comments.stage(tx)
     archived = tx.scalars(ARCHIVED)
     if archived:
         raise Refused(
@@ -386,7 +392,7 @@ def run(
     tx.execute(ANALYZE_MATCH)
     unknown = import_links.plan(tx, given)
     import_comments.plan(tx)
-    tx.execute(PLAN)
+    tx.execute(PLAN, given)
     tx.execute(ANALYZE_PLAN)
     counts = tx.row(COUNT, None, lambda *columns: columns)
     assert counts is not None
@@ -395,7 +401,14 @@ def run(
     if not dry_run:
         _write(tx, given)
     return ImportReport(
-        created, updated, unchanged, skipped, conflicting, conflicts, (*unlinked, *unknown)
+        created,
+        updated,
+        unchanged,
+        told.skipped,
+        conflicting,
+        conflicts,
+        (*told.unlinked, *absent, *unknown),
+        told.words,
     )
 
 
@@ -417,7 +430,7 @@ def _write(tx: Transaction, given: Mapping[str, Any]) -> None:
     tx.execute(NUMBER)
     tx.execute(import_links.NUMBER)
     tx.execute(CREATE, given)
-    tx.execute(UPDATE)
+    tx.execute(UPDATE, given)
     tx.execute(UNTAG)
     tx.execute(TAG)
     tx.execute(UNASSIGN)
@@ -427,37 +440,3 @@ def _write(tx: Transaction, given: Mapping[str, Any]) -> None:
         import_links.refuse_circles(tx)
     import_comments.write(tx, given)
     tx.execute(REMEMBER, given)
-
-
-def _staged(rows: Iterable[ImportedTask], project: str | None) -> Iterator[Sequence[Any]]:
-    for row in rows:
-        yield (
-            row.line,
-            row.ref,
-            row.title,
-            row.description,
-            row.status,
-            row.priority,
-            row.due,
-            list(row.tags),
-            list(row.assignees),
-            row.owner,
-            row.created_at,
-            row.updated_at,
-            row.completed_at,
-            row.parent,
-            row.auto_close,
-            list(row.blocked_by),
-            row.uid,
-            row.id,
-            row.project or project,
-            row.external_ref if row.uid else row.ref,
-            row.version,
-            row.deleted_at,
-            row.started_at,
-            row.canceled_at,
-            row.recurrence,
-            row.recurrence_zone,
-            row.previous,
-            list(row.partial),
-        )
