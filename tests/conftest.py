@@ -1,4 +1,4 @@
-"""A real PostgreSQL for every test: one embedded server, a fresh clone of a template each."""
+"""A real PostgreSQL for every test: one embedded server, a database like a template each."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import psycopg
 import pytest
+from databases import Databases
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pytest_postgresql.janitor import DatabaseJanitor
 
@@ -26,6 +27,7 @@ from concord.settings import Settings, load
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from commands import Here
     from workers import Worker, Workers
 
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
@@ -107,11 +109,18 @@ def template(server: Server) -> Iterator[str]:
         yield janitor.dbname
 
 
+@pytest.fixture(scope="session")
+def databases(server: Server, template: str) -> Databases:
+    """Databases with the schema and the user `ana`, each for one test at a time."""
+    return Databases(server, template)
+
+
 @pytest.fixture
-def url(server: Server, template: str) -> Iterator[str]:
-    """A fresh database with the schema and the user `ana`, for this test alone."""
-    with server.janitor(f"test_{next(_numbers)}", template) as janitor:
-        yield server.url(janitor.dbname)
+def url(server: Server, databases: Databases) -> Iterator[str]:
+    """A database with the schema and the user `ana`, and nothing else, for this test alone."""
+    name = databases.take()
+    yield server.url(name)
+    databases.give_back(name)
 
 
 @pytest.fixture
@@ -125,6 +134,20 @@ def database(settings: Settings) -> Iterator[Database]:
     """This test's database, to run operations on as `ana`."""
     with Database(settings, "test") as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def crowded(server: Server, template: str) -> Iterator[Database]:
+    """A database of 100,000 tasks, which tests may change a little."""
+    from crowd import POPULATION
+    from workers import psql
+
+    with server.janitor("crowded", template) as janitor:
+        url = server.url(janitor.dbname)
+        psql(url, POPULATION)
+        psql(url, "VACUUM ANALYZE")
+        with Database(settings_for(url), "test") as made:
+            yield made
 
 
 @dataclass(frozen=True)
@@ -204,6 +227,19 @@ def finish(process: subprocess.Popen[str], stdin: str | None = None) -> Result:
 def concord(url: str, tmp_path: Path) -> CommandLine:
     """The real command line on this test's database, acting as `ana`."""
     return CommandLine(tmp_path, CONCORD_DATABASE_URL=url, CONCORD_USER="ana")
+
+
+@pytest.fixture
+def here(
+    url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Here:
+    """The command line in this process, on this test's database, acting as `ana`."""
+    from commands import Here
+
+    return Here(url, tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture

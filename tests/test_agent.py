@@ -22,8 +22,6 @@ from concord.settings import TASK_VARIABLES, unknown_variables
 from concord.sql import claims, listing, projects, tasks
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import CommandLine
 
     from concord.database import Database
@@ -38,16 +36,6 @@ def add(database: Database, *titles: str) -> None:
 
 def status(database: Database, task: int) -> str:
     return database.run(tasks.show, [task])[0].status
-
-
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
 
 
 def outcomes(here: Here, *arguments: str) -> list[tuple[int, str]]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from audit import tables
-from commands import Here
 from conftest import TIMEOUT, finish
 
 from concord.constraints import CONSTRAINTS
@@ -18,17 +17,8 @@ from concord.constraints import CONSTRAINTS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from commands import Here
     from conftest import CommandLine
-
-
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
 
 
 FAILURES: dict[str, tuple[str, int]] = {

@@ -9,19 +9,7 @@ from audit import tables
 from commands import Here, Terminal, zone
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import CommandLine
-
-
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
 
 
 def add(here: Here, *titles: str) -> list[int]:

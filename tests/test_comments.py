@@ -15,19 +15,7 @@ from concord.cli import run
 from concord.sql import assignments, comments, tasks, users
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from concord.database import Database
-
-
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
 
 
 def bodies(here: Here, task: str) -> list[str]:

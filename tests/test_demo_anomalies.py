@@ -31,16 +31,6 @@ if TYPE_CHECKING:
 SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'concord%'"
 
 
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
-
-
 def test_all_agree_and_nothing_is_left(here: Here, url: str) -> None:
     before = tables(url)
     found = here.ok("demo", "anomalies")

@@ -29,16 +29,6 @@ session two setup { BEGIN; } step i2 { INSERT INTO foo VALUES (1); } step c2 { C
 """
 
 
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
-
-
 def numbered(text: str) -> str:
     """Return a transcript with transaction ids replaced by letters, in order of appearance."""
     ids = dict.fromkeys(re.findall(r"(?:xmin|xmax|xid) (\d{3,})", text))

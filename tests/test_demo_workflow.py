@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-import pytest
 from audit import tables
 from commands import Here, on_terminal, plain
 from conftest import finish
@@ -14,21 +13,10 @@ from psycopg.conninfo import make_conninfo
 from workers import psql
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    import pytest
     from conftest import CommandLine
 
 SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'concord%'"
-
-
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
 
 
 def test_it_tells_each_step_for_a_reader(here: Here, url: str) -> None:

@@ -29,16 +29,6 @@ CHECKS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
-
-
 def bad(result: Result) -> dict[str, Any]:
     """Return the only check that failed, of a result with --json."""
     assert result.code == 7, result

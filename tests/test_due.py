@@ -14,8 +14,6 @@ from concord.sql import due
 from concord.sql.listing import Filters
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import CommandLine
 
     from concord.database import Database
@@ -30,16 +28,6 @@ FROM (VALUES ('later', 'todo', 'urgent', '3 days'), ('soon', 'todo', 'none', '20
              ('trashed', 'todo', 'high', '1 hour'), ('undated', 'todo', 'high', NULL))
     AS made (title, status, priority, ahead)
 """
-
-
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
 
 
 def test_open_tasks_within_a_time_and_overdue_the_earliest_first(

@@ -5,27 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import pytest
-from commands import Here
 from importing import NOTHING
 from made_up_files import own_line
 from workers import psql
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import pytest
+    from commands import Here
+
 
 LATER = ("parent", "auto_close", "recurrence", "blocked_by", "comments")
 """What lines of an older Concord do not have."""
-
-
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
 
 
 def counts(**given: int) -> dict[str, Any]:

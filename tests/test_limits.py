@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from audit import check_history
-from commands import Here
 from steps import PATIENCE
 from together import everything_but_gates, expire
 from workers import Worker, Workers, psql
@@ -22,22 +21,13 @@ from concord.sql import claims, imports, listing, projects, tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from commands import Here
 
     from concord.database import Database
 
 LEASE = timedelta(minutes=15)
 API = listing.Filters(projects=["API"])
-
-
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
 
 
 def limited(

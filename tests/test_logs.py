@@ -7,7 +7,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from commands import Here
 from workers import psql
 
 from concord import logs
@@ -17,15 +16,7 @@ from concord.settings import load
 if TYPE_CHECKING:
     from pathlib import Path
 
-
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
+    from commands import Here
 
 
 def log(here: Here) -> list[dict[str, Any]]:

@@ -20,8 +20,6 @@ from concord.sql.listing import Filters
 from concord.vocabulary import PRIORITIES
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import CommandLine
 
     from concord.database import Database
@@ -284,16 +282,6 @@ def test_filters_and_names(filled: tuple[psycopg.Connection, Database]) -> None:
 
 
 # The command
-
-
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
 
 
 def test_nothing_to_do_is_exit_8(here: Here) -> None:

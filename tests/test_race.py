@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from audit import tables
-from commands import Here
 from conftest import CommandLine, Result
 from races import left_behind, lines, of_type
 
@@ -19,8 +18,8 @@ from concord.race.plan import STRATEGIES, sensible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from commands import Here
     from conftest import Server
 
 KEYS = [
@@ -37,16 +36,6 @@ ATTEMPT = {
 SMALL = ("--workers", "4", "--ops", "8", "--think", "1")
 LOSES = ("--strategy", "none", *SMALL, "--no-observer")
 """Races the control alone, which is quick."""
-
-
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
 
 
 @dataclass(frozen=True)

@@ -7,25 +7,15 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from commands import Here
 from races import lines, of_type
 
 from concord.race.plan import SCENARIOS, sensible
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from commands import Here
+
 
 QUIET = ("--no-observer", "--log", "race.jsonl")
-
-
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
 
 
 def raced(here: Here, *arguments: str) -> list[dict[str, Any]]:

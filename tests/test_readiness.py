@@ -7,8 +7,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-import pytest
-from commands import Here
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from queue_model import OPEN, Item, Queue
@@ -19,7 +17,7 @@ from concord.sql import claims, listing, projects, readiness, tasks, users
 from concord.vocabulary import PRIORITIES, STATUSES
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from commands import Here
 
     from concord.database import Database
 
@@ -177,16 +175,6 @@ def test_lists_claims_and_their_explanation_agree_with_the_rules(
 
 
 # What the command says
-
-
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
 
 
 def test_an_explanation_names_what_stands_against_each_task(

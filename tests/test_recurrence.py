@@ -19,7 +19,6 @@ from concord.errors import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from conftest import Server
 
@@ -328,16 +327,6 @@ def test_beyond_the_calendar_it_is_no_error(calendar: psycopg.Connection, rule: 
 
 
 # On the command line
-
-
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
 
 
 def recurring(url: str) -> list[tuple[object, ...]]:

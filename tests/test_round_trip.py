@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from commands import Here
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from commands import Here
+
 
 ONE, TWO = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 
@@ -133,16 +133,6 @@ FILES: dict[str, str] = {
     "task-master": json.dumps(TASK_MASTER),
 }
 BOTH_WAYS = ("taskwarrior", "todo-txt", "github", "backlog-md")
-
-
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
 
 
 def put(here: Here, name: str) -> str:

@@ -12,19 +12,7 @@ from workers import psql
 from concord.sql import search
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import CommandLine
-
-
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture

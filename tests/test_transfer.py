@@ -42,16 +42,6 @@ SPEC = """\
 COMMENT = {"author": "bo", "body": "x", "external_ref": "1", "created_at": "2030-01-01T00:00:00Z"}
 
 
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
-
-
 def counts(**given: int) -> dict[str, Any]:
     kinds = ("created", "updated", "unchanged", "skipped", "conflicting")
     rest: dict[str, Any] = {"conflicts": [], "unlinked": [], "words": []}

@@ -18,7 +18,6 @@ from concord.sql import tasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from conftest import CommandLine
 
@@ -56,16 +55,6 @@ def eight(concord: CommandLine, database: Database) -> Database:
     for number in range(8):
         database.run(tasks.add, tasks.NewTask(f"contested {number}"))
     return database
-
-
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
 
 
 def test_among_eight_writers_every_change_is_printed_once_and_in_order(

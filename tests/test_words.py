@@ -6,24 +6,13 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from commands import Here
 
 from concord.errors import Usage
 from concord.formats.words import Words
 from concord.models import MappedWord
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@pytest.fixture
-def here(
-    url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Here:
-    return Here(url, tmp_path, monkeypatch, capsys)
+    from commands import Here
 
 
 def issue(number: int, **fields: object) -> str:
