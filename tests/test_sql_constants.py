@@ -20,21 +20,27 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 import concord.sql
-from concord import database as runner
-from concord import migrate
+from concord import migrate, outcome
+from concord import transaction as runner
 from concord.database import Database
+from concord.query import parse
+from concord.seed import load as seeding
 from concord.sql import (
     assignments,
     claims,
     comments,
+    conditions,
     history,
     import_comments,
     import_links,
+    import_rows,
     imports,
     links,
     listing,
     projects,
+    queries,
     readiness,
+    search,
     tags,
     tasks,
     undo,
@@ -54,25 +60,49 @@ if TYPE_CHECKING:
 DEBIAN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 """Other servers than the embedded one, where Debian's packages have put them."""
 
+PARTS_ONLY = {concord.sql, conditions, queries}
+"""Modules of parts, which others make statements of."""
+
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 FRAGMENTS = {
     "COLUMNS",
+    "FACTS",
+    "JOINS",
+    "BLOCKED",
+    "OPEN_PARTS",
+    "UNHINDERED",
+    "LAPSED",
+    "CHOSEN",
     "CONDITIONS",
     "TRASH",
     "APPEND",
     "MINE",
+    "ME",
+    "OWNER",
     "CLOSED",
     "NOT_ARCHIVED",
     "STILL_READY",
     "STARTABLE",
+    "ESTIMATE",
+    "MEASURE",
     "MEMBERS",
     "ORDERS",
-    "_NEXT",
+    "HOLDING",
+    "TSQUERIES",
+    "EITHER",
+    "BRANCH",
+    "SIGNS",
+    "BEST_FIRST",
+    "MEANT",
+    "WRITTEN",
+    "HAS",
+    "IS_LIKE",
+    "LIKENESS",
     # One round trip begins and prepares a transaction; it is known by its BEGIN.
     "_BEGIN",
     "_SETTLE",
-    "_SEARCH_PATH",
+    "SEARCH_PATH",
     "_WHOAMI",
 }
 """Constants that are no statements by themselves, but parts of some."""
@@ -87,8 +117,13 @@ TEMPLATES = {"list_tasks", "list_history", "update_tasks", "update_task_version"
     "watch_changes",
     "count_columns",
     "pick_cards",
+    "explain_list",
     "pick_due",
     "rank_tasks",
+    "find_texts",
+    "mark_words",
+    "weigh_words",
+    "find_similar",
     "count_days",
     "measure_durations",
     "count_groups",
@@ -103,6 +138,7 @@ TEMPLATES = {"list_tasks", "list_history", "update_tasks", "update_task_version"
 
 GIVEN: dict[str, Any] = {
     "actor": "ana",
+    "alike": "0.4",
     "operation": "test",
     "options": ["--trash"],
     "others": [1],
@@ -124,11 +160,16 @@ GIVEN: dict[str, Any] = {
     "entity": "task",
     "epoch": "1",
     "format": "csv",
+    "own": False,
+    "lines": [1],
+    "left_out": Jsonb([{"name": "a", "field": "parent", "other": "b"}]),
     "found": [1],
     "gap": timedelta(minutes=5),
     "id": 99,
     "ids": [1, 2],
     "key": "EMPTY",
+    "keys": ["WEB"],
+    "count": 2,
     "lease": timedelta(minutes=15),
     "me": 1,
     "name": "ana",
@@ -166,11 +207,12 @@ EXCEPT: dict[str, dict[str, Any]] = {
     "add_tag": {"name": "new"},
     "tree_roots": {"project": "API"},
     "put_blockers_back": {"others": [3]},
+    "delete_user": {"name": "nobody"},
 }
 """Statement → parameters that differ for it."""
 
 IMPORTS = (
-    imports.STAGE,
+    import_rows.STAGE,
     import_comments.STAGE,
     imports.MATCH,
     import_links.REFER,
@@ -192,7 +234,7 @@ def sql_of(module: ModuleType) -> Iterator[tuple[str, str]]:
             yield name, text.as_string() if isinstance(text, sql.SQL) else text
 
 
-MODULES = [runner] + [
+MODULES = [runner, outcome, seeding] + [
     import_module(module.name)
     for module in pkgutil.walk_packages(concord.sql.__path__, "concord.sql.")
 ]
@@ -259,13 +301,14 @@ def filled(url: str) -> Iterator[Database]:
 
 def run(connection: Connection, module: ModuleType, statement: LiteralString) -> None:
     """Run a statement as its module would."""
-    if module in (imports, import_links, import_comments):
+    if module in (imports, import_rows, import_links, import_comments):
         for earlier in IMPORTS:
             if earlier.strip() == statement:
                 break
             run(connection, runner, earlier)
     if statement == undo.FORGET.strip():
         connection.execute(undo.TRY)
+    connection.execute("SELECT set_config('concord.actor', 'ana', true)")
     # Without parameters the driver leaves `%` alone.
     given = GIVEN | EXCEPT.get(name_of(statement), {}) if "%(" in statement else None
     text = sql.SQL(statement)
@@ -280,7 +323,7 @@ def run(connection: Connection, module: ModuleType, statement: LiteralString) ->
 
 def test_there_are_statements_in_every_module() -> None:
     assert len(STATEMENTS) > 80
-    assert {module for module, _ in STATEMENTS} == set(MODULES) - {concord.sql}
+    assert {module for module, _ in STATEMENTS} == set(MODULES) - PARTS_ONLY
 
 
 @pytest.mark.parametrize(("module", "text"), STATEMENTS, ids=[name_of(t) for _, t in STATEMENTS])
@@ -316,6 +359,18 @@ def test_columns_are_spelled_out() -> None:
 # Composed statements
 
 
+QUERIES = (
+    "id:1 project:API,none -project:EMPTY,API status:todo -status:canceled,completed",
+    "priority:low,none -priority:high -priority<none priority>=none tag:bug,none -tag:none",
+    "assignee:ana,none -assignee:none owner:me,ana title:x -parent:2,none -ref:a,none",
+    "due:2026-01-01,none -due<fri created<2030-01-01 -created:today updated>2020-01-01",
+    "started:none -completed<=now -blocked:yes -blocked:no ready:yes -ready:no",
+    "-claimed:yes claimed:no,me,ana -recurring:yes recurring:no",
+    '(x or the) -deploy* -"exact words" \'\'* text:"\'"',
+    "tag:bug or id:3 or x or (due<now -tag:bug)",
+)
+
+
 def filters() -> Iterator[Filters]:
     """Yield filters so that each condition is there, alone and beside its alternative."""
     yield Filters()
@@ -332,15 +387,20 @@ def filters() -> Iterator[Filters]:
     yield from (Filters(parents=[1, 2]), Filters(ready=True), Filters(blocked=True))
     yield Filters(excluded=[1, 2])
     yield Filters(projects=["API", "WEB"])
+    yield from (Filters(query=parse(text, now=NOW)) for text in QUERIES)
 
 
 def test_the_variants_of_a_list_hold_every_condition() -> None:
-    used = {
-        name
+    said = "\n".join(
+        listing.compose("ana", variant, sort="id", after=None)[0].as_string()
         for variant in filters()
-        for name in listing.compose("ana", variant, sort="id", after=None)[1]
-    }
-    assert set(listing.CONDITIONS) <= used
+    )
+    unsaid = [
+        name
+        for name, condition in conditions.CONDITIONS.items()
+        if condition.partition("{}")[0] not in said
+    ]
+    assert unsaid == []
 
 
 def test_every_claim_runs_and_is_explained(anywhere: Database) -> None:
@@ -366,6 +426,19 @@ def test_every_list_of_history_runs(anywhere: Database) -> None:
     for task, actor, xid, after in product((None, 1), (None, "ana"), (None, "3"), (None, 99)):
         wanted = history.Filters(task=task, actor=actor, xid=xid)
         assert (anywhere.run(history.page, wanted, after=after).items == ()) == (xid is not None)
+
+
+@pytest.mark.parametrize("text", ["x", "x -y", "x*", '"x"', "x or y", "x (x or y)", "the x"])
+def test_every_search_runs(anywhere: Database, text: str) -> None:
+    for variant in filters():
+        anywhere.run(search.find, parse(text, now=NOW), variant, limit=3)
+    assert anywhere.run(search.find, parse(text, now=NOW), Filters()).items
+
+
+@pytest.mark.parametrize("text", ["nowhere", "nowhere x", '"not here" nowhere', "nowhere x*"])
+def test_every_search_for_what_is_similar_runs(anywhere: Database, text: str) -> None:
+    found = anywhere.run(search.find, parse(text, now=NOW), Filters())
+    assert (found.items, found.tolerant) == ((), True)
 
 
 def test_every_poll_runs(anywhere: Database) -> None:

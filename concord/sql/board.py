@@ -13,7 +13,7 @@ from concord.sql import listing, task_rows
 from concord.vocabulary import STATUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from concord.database import Transaction
     from concord.sql.listing import Filters
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 SHOWN: tuple[Status, ...] = ("todo", "in_progress", "completed")
 """The columns, unless others are asked for."""
-
-_NEXT: LiteralString = "t.priority, coalesce(t.due, 'infinity'::timestamptz), t.created_at, t.id"
 
 MEMBERS: dict[Status, LiteralString] = {
     "todo": "t.status = 'todo'",
@@ -34,8 +32,8 @@ MEMBERS: dict[Status, LiteralString] = {
 """Column → what is in it."""
 
 ORDERS: dict[Status, LiteralString] = {
-    "todo": _NEXT,
-    "in_progress": _NEXT,
+    "todo": task_rows.BEST_FIRST,
+    "in_progress": task_rows.BEST_FIRST,
     "completed": "t.completed_at DESC, t.id DESC",
     "canceled": "t.canceled_at DESC, t.id DESC",
 }
@@ -80,28 +78,30 @@ def show(tx: Transaction, filters: Filters, *, limit: int | None = 10) -> Board:
     filters = replace(filters, statuses=())
     conditions, given = listing.conditions_of(tx.actor, filters)
     within = sql.SQL("\n  AND ").join(conditions)
-    counts = dict(
-        tx.rows(
-            COUNT.format(conditions=within), given | {"columns": columns}, lambda *row: tuple(row)
-        )
+    counted = tx.later(
+        COUNT.format(conditions=within), given | {"columns": columns}, lambda *row: tuple(row)
     )
+    picking: dict[Status, Callable[[], Sequence[int]]] = {
+        status: tx.later(_pick(status, within), given | {"limit": limit}, int) for status in columns
+    }
+    room = _limit(tx, filters)
+    counts = dict(counted())
     if not counts:
         listing.check_names(tx, filters)
-    picked: dict[Status, Sequence[int]] = {
-        status: tx.scalars(_pick(status, within), given | {"limit": limit}) for status in columns
-    }
+    picked: dict[Status, Sequence[int]] = {status: pick() for status, pick in picking.items()}
     shown = [task for some in picked.values() for task in some]
-    blocked = {*tx.scalars(BLOCKED, {"ids": shown})}
-    cards = {
-        task.id: task_rows.told_more(Card, task, blocked=task.id in blocked)
-        for task in task_rows.fetch(tx, shown)
-    }
+    blocking = tx.later(BLOCKED, {"ids": shown}, int)
+    tx.last()
+    found = task_rows.fetch(tx, shown)
+    blocked = {*blocking()}
+    cards = {task.id: task_rows.told_more(Card, task, blocked=task.id in blocked) for task in found}
+    (wip_limit,) = room() or (None,)
     return Board(
         tuple(
             BoardColumn(
                 status,
                 counts.get(status, 0),
-                _limit(tx, filters) if status == "in_progress" else None,
+                wip_limit if status == "in_progress" else None,
                 tuple(cards[task] for task in some),
             )
             for status, some in picked.items()
@@ -115,8 +115,12 @@ def _pick(status: Status, within: sql.Composable) -> sql.Composed:
     )
 
 
-def _limit(tx: Transaction, filters: Filters) -> int | None:
-    """Return the limit that holds for just the tasks that are shown, `None` without one."""
+def _limit(tx: Transaction, filters: Filters) -> Callable[[], Sequence[int | None]]:
+    """Return what gives the limit that holds for just the tasks that are shown, if there is one."""
     if len(filters.projects) != 1 or filters != listing.Filters(projects=filters.projects):
-        return None
-    return tx.scalar(WIP_LIMIT, {"key": filters.projects[0]})
+        return tuple
+    return tx.later(WIP_LIMIT, {"key": filters.projects[0]}, _as_it_is)
+
+
+def _as_it_is(limit: int | None) -> int | None:
+    return limit

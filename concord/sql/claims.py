@@ -26,15 +26,20 @@ if TYPE_CHECKING:
     from concord.models import Task
     from concord.sql.listing import Filters
 
+ME: LiteralString = """coalesce(
+    (SELECT id FROM users WHERE lower(username) = lower(current_setting('concord.actor'))), 0
+)"""
+"""The actor's id, or one that nobody has: whom nobody knows has nothing yet."""
+
 # What is assigned to others is theirs, unless the assignment came with a claim that has expired.
 # OFFSET keeps the planner from reading all assignments there are, to look up a few tasks in them.
-MINE: LiteralString = """(NOT EXISTS (
+MINE = sql.SQL("""(NOT EXISTS (
         SELECT FROM assignments x LEFT JOIN claims c
             ON c.task_id = x.task_id AND c.user_id = x.user_id AND c.assigned
-        WHERE x.task_id = t.id AND x.user_id <> %(me)s AND c.task_id IS NULL OFFSET 0
+        WHERE x.task_id = t.id AND x.user_id <> {me} AND c.task_id IS NULL OFFSET 0
     ) OR EXISTS (
-        SELECT FROM assignments x WHERE x.task_id = t.id AND x.user_id = %(me)s OFFSET 0
-    ))"""
+        SELECT FROM assignments x WHERE x.task_id = t.id AND x.user_id = {me} OFFSET 0
+    ))""").format(me=sql.SQL(ME))
 
 # What is in progress is counted where there is a limit, and no further than to it.
 CLOSED: LiteralString = """p.archived_at IS NOT NULL OR p.wip_limit IS NOT NULL AND p.wip_limit <= (
@@ -50,6 +55,14 @@ NOT_ARCHIVED: LiteralString = """NOT EXISTS (
         SELECT FROM projects p WHERE p.id = t.project_id AND p.archived_at IS NOT NULL
     )"""
 """Of a task `t`."""
+
+# The planner takes two bitmaps of the same tasks, of what is open and what is to do, for different
+# ones. It then sees a handful with a tag where there are thousands, and would look at each of them
+# and sort, instead of stopping at the first ready one. What else narrows a search needs bitmaps.
+IN_ORDER: LiteralString = """
+-- in_order: read by indexes in their order, for the rest of the transaction
+SELECT set_config('enable_bitmapscan', 'off', true)
+"""
 
 # MATERIALIZED is a fence: were an inner query run again for each row, more would be locked than
 # asked for. SKIP LOCKED passes over what others are just taking; FOR NO KEY UPDATE does not pass
@@ -67,20 +80,20 @@ WITH closed AS MATERIALIZED (
     FROM claims c JOIN tasks t ON t.id = c.task_id
     WHERE c.expires_at <= statement_timestamp() AND t.status = 'in_progress' AND {conditions}
       AND {not_archived} AND NOT is_blocked(t.id) AND NOT has_open_child(t.id)
-    ORDER BY t.priority, coalesce(t.due, 'infinity'::timestamptz), t.created_at, t.id
+    ORDER BY {best_first}
 ), first_lapsed AS MATERIALIZED (
     SELECT priority, due, created_at, id FROM lapsed WHERE NOT %(any_order)s LIMIT 1
 ), to_do AS MATERIALIZED (
     SELECT t.id FROM tasks t
     WHERE t.status = 'todo' AND {conditions}
-      AND (t.priority, coalesce(t.due, 'infinity'::timestamptz), t.created_at, t.id)
+      AND ({best_first})
         < (coalesce((SELECT priority FROM first_lapsed), 'none'),
            coalesce((SELECT due FROM first_lapsed), 'infinity'),
            coalesce((SELECT created_at FROM first_lapsed), 'infinity'),
            coalesce((SELECT id FROM first_lapsed), 9223372036854775807))
       AND (t.project_id IS NULL OR t.project_id NOT IN (SELECT id FROM closed))
       AND NOT is_blocked(t.id) AND NOT has_open_child(t.id)
-    ORDER BY t.priority, coalesce(t.due, 'infinity'::timestamptz), t.created_at, t.id
+    ORDER BY {best_first}
     LIMIT %(count)s FOR NO KEY UPDATE OF t SKIP LOCKED
 ), expired AS MATERIALIZED (
     SELECT t.id FROM lapsed JOIN tasks t ON t.id = lapsed.id
@@ -91,7 +104,7 @@ SELECT t.id AS task, t.status, p.id AS project, p.wip_limit
 FROM (SELECT id FROM to_do UNION ALL SELECT id FROM expired) AS picked
 JOIN tasks t ON t.id = picked.id
 LEFT JOIN projects p ON p.id = t.project_id
-ORDER BY t.priority, coalesce(t.due, 'infinity'::timestamptz), t.created_at, t.id
+ORDER BY {best_first}
 """)
 
 ENTER_LIMIT: LiteralString = """
@@ -121,7 +134,7 @@ UNASSIGN_LAPSED = sql.SQL("""
 -- unassign_lapsed: whom nothing but a lease that has run out had assigned
 {still}
 DELETE FROM assignments x USING claims c, still
-WHERE c.task_id = still.id AND c.assigned AND c.user_id <> %(me)s
+WHERE c.task_id = still.id AND c.assigned AND c.user_id <> {me}
   AND x.task_id = c.task_id AND x.user_id = c.user_id
 """)
 
@@ -133,11 +146,11 @@ TAKE = sql.SQL("""
     WHERE tasks.id = still.id AND still.status = 'todo'
 ), assigned AS (
     INSERT INTO assignments (task_id, user_id, assigned_by)
-    SELECT id, %(me)s, %(me)s FROM still
+    SELECT id, {me}, {me} FROM still
     ON CONFLICT DO NOTHING RETURNING task_id
 )
 INSERT INTO claims (task_id, user_id, claimed_at, expires_at, assigned)
-SELECT id, %(me)s, clock_timestamp(), clock_timestamp() + %(lease)s,
+SELECT id, {me}, clock_timestamp(), clock_timestamp() + %(lease)s,
        id IN (SELECT task_id FROM assigned)
 FROM still
 ON CONFLICT (task_id) DO UPDATE
@@ -170,14 +183,19 @@ def claim(
     `NotFound` if nothing matches and a filter names what does not exist.
     """
     parts, given = _claimable(tx, filters)
-    given |= {"me": tx.actor_id, "lease": lease}
-    still = STILL_READY.format(**parts)
+    given["lease"] = lease
+    still, me = STILL_READY.format(**parts), sql.SQL(ME)
     taken: list[int] = []
+    shown: dict[int, Task] = {}
     full: list[int] = []
     any_order = False
+    if _by_tags_alone(filters):
+        tx.execute(IN_ORDER)
     while len(taken) < count:
         asked = {"count": count - len(taken), "full": full, "any_order": any_order}
-        pick = PICK.format(closed=sql.SQL(CLOSED), **parts)
+        pick = PICK.format(
+            closed=sql.SQL(CLOSED), best_first=sql.SQL(task_rows.BEST_FIRST), **parts
+        )
         picked = tx.rows(pick, given | asked, lambda *columns: columns)
         if not picked and any_order:
             break
@@ -186,12 +204,14 @@ def claim(
         if allowed := _within_limits(tx, picked, full):
             of = given | {"ids": [task for task, _ in allowed]}
             if any(status == "in_progress" for _, status in allowed):
-                tx.execute(UNASSIGN_LAPSED.format(still=still), of)
-            got = frozenset(tx.scalars(TAKE.format(still=still), of))
+                tx.execute(UNASSIGN_LAPSED.format(still=still, me=me), of)
+            taking = tx.later(TAKE.format(still=still, me=me), of, int)
+            shown |= {task.id: task for task in task_rows.fetch(tx, of["ids"])}
+            got = frozenset(taking())
             taken += [task for task, _ in allowed if task in got]
     if not taken:
         listing.check_names(tx, filters)
-    return task_rows.fetch(tx, taken)
+    return tuple(shown[task] for task in taken)
 
 
 @transaction(isolation=Isolation.READ_COMMITTED)
@@ -225,8 +245,24 @@ def complete(tx: Transaction, task: int, epoch: int, *, nowait: bool = False) ->
 
 
 def require_held(tx: Transaction, task: int, epoch: int) -> None:
-    """Raise `Conflict` unless the actor holds a task, which is locked, at this epoch."""
-    found = tx.row(HOLDER, {"task": task}, _holder)
+    """Raise `Conflict`, with the next answer, unless the actor holds a task at this epoch.
+
+    The task is locked.
+    """
+    tx.check(
+        HOLDER,
+        {"task": task},
+        lambda found: _require_held(tx, task, epoch, *(found or (None,))),
+        shape=_holder,
+    )
+
+
+def _require_held(
+    tx: Transaction,
+    task: int,
+    epoch: int,
+    found: tuple[str | None, int, datetime | None, bool | None] | None,
+) -> None:
     holder, current, expires_at, expired = found or (None, None, None, None)
     facts = {
         "task": task,
@@ -249,13 +285,19 @@ def require_held(tx: Transaction, task: int, epoch: int) -> None:
         raise Conflict(f"your lease of task {task} ran out at {expires_at}", hint=hint, **facts)
 
 
+def _by_tags_alone(filters: Filters) -> bool:
+    """Return whether nothing but tags, and what indexes have in order, narrows a claim."""
+    narrowing = filters.titles or filters.assignees or filters.owners or filters.query
+    return bool(filters.tags) and not narrowing
+
+
 def _claimable(
     tx: Transaction, filters: Filters
 ) -> tuple[dict[str, sql.Composable], dict[str, Any]]:
     """Return the conditions on tasks `t` that a claim goes by, and their parameters."""
     conditions, given = listing.conditions_of(tx.actor, filters)
     if not filters.assignees and filters.assigned is None:
-        conditions.append(sql.SQL(MINE))
+        conditions.append(MINE)
     together = sql.SQL("\n    AND ").join(conditions)
     return {"conditions": together, "not_archived": sql.SQL(NOT_ARCHIVED)}, given
 

@@ -29,6 +29,10 @@ OPEN_PARTS: LiteralString = """EXISTS (
         )"""
 """Of a task `t`: something that it consists of is not done."""
 
+LAPSED: LiteralString = """t.id IN (
+            SELECT task_id FROM claims WHERE expires_at <= statement_timestamp())"""
+"""Of a task `t`: the lease of whoever claimed it has run out."""
+
 UNHINDERED: LiteralString = f"NOT {BLOCKED} AND NOT {OPEN_PARTS}"
 """Of a task `t`: nothing that it waits for is open."""
 
@@ -64,9 +68,7 @@ CONDITIONS: dict[str, LiteralString] = {
     "recurring": "t.recurrence IS NOT NULL",
     # The first condition says nothing new, but leads to the index of what is open.
     "ready": f"""t.status IN ('todo', 'in_progress')
-        AND (t.status = 'todo' OR t.id IN (
-            SELECT task_id FROM claims WHERE expires_at <= statement_timestamp()))
-        AND {UNHINDERED}""",
+        AND (t.status = 'todo' OR {LAPSED}) AND {UNHINDERED}""",
     "blocked": f"t.status IN ('todo', 'in_progress') AND {BLOCKED}",
     "claimed": """t.id IN (SELECT task_id FROM claims
         WHERE user_id IS NOT NULL AND expires_at > statement_timestamp())""",

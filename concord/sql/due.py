@@ -16,22 +16,14 @@ if TYPE_CHECKING:
     from concord.database import Transaction
     from concord.sql.listing import Filters
 
-# By the indexes of what is to do and of what is in progress: in that of all due dates, those of
-# tasks that were done long since come first. Naming every priority makes the due date, which is
-# behind it in the index, a bound of the search.
+# By the index of what is open in the order of its due dates: in that of all due dates, those of
+# tasks that were done long since come first.
 DUE = sql.SQL("""
 -- pick_due: what is open and due within a time, and whether it is overdue
-SELECT id, due <= statement_timestamp() FROM (
-    SELECT t.id, t.due FROM tasks t
-    WHERE t.status = 'todo' AND {conditions}
-      AND t.priority = ANY(enum_range(NULL::task_priority))
-      AND coalesce(t.due, 'infinity'::timestamptz) <= statement_timestamp() + %(within)s
-    UNION ALL
-    SELECT t.id, t.due FROM tasks t
-    WHERE t.status = 'in_progress' AND {conditions}
-      AND t.due <= statement_timestamp() + %(within)s
-) AS soon
-ORDER BY due, id
+SELECT t.id, t.due <= statement_timestamp() FROM tasks t
+WHERE t.status IN ('todo', 'in_progress') AND {conditions}
+  AND coalesce(t.due, 'infinity'::timestamptz) <= statement_timestamp() + %(within)s
+ORDER BY coalesce(t.due, 'infinity'::timestamptz), t.id
 LIMIT %(limit)s
 """)
 
@@ -46,10 +38,11 @@ def within(
     nothing matches and a filter names what does not exist.
     """
     conditions, given = listing.conditions_of(tx.actor, filters)
-    query = DUE.format(conditions=sql.SQL("\n      AND ").join(conditions))
+    query = DUE.format(conditions=sql.SQL("\n  AND ").join(conditions))
     picked = dict(tx.rows(query, given | {"within": span, "limit": limit}, lambda *row: tuple(row)))
     if not picked:
         listing.check_names(tx, filters)
+    tx.last()
     return tuple(
         task_rows.told_more(DueTask, task, overdue=picked[task.id])
         for task in task_rows.fetch(tx, list(picked))

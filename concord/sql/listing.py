@@ -90,16 +90,18 @@ TRASH: dict[bool | None, LiteralString] = {
 
 # Which tasks they are is settled before anything is joined to them: the planner then weighs the
 # index to a few tasks, to be sorted, against all in order by what reading tasks costs alone.
-PAGE = sql.SQL(
-    "-- list_tasks: one page\n"
-    + FACTS
-    + """FROM (
+CHOSEN: LiteralString = """FROM (
     SELECT t.id FROM tasks t
     WHERE {conditions}
     ORDER BY {key} {direction}, t.id {direction}
     LIMIT %(limit)s OFFSET %(skip)s
 ) AS page
 JOIN tasks t ON t.id = page.id"""
+
+PAGE = sql.SQL(
+    "-- list_tasks: one page\n"
+    + FACTS
+    + CHOSEN
     + JOINS
     + "ORDER BY {key} {direction}, t.id {direction}"
 )

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from concord.database import Isolation, transaction
 from concord.models import Readiness
-from concord.sql import listing
+from concord.sql import listing, task_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from concord.database import Transaction
 
+# What is to do comes in the order of its index; of what is in progress there is little.
 CONSIDER = sql.SQL("""
 -- consider_next: the open tasks that come first, with all that may stand against each
 SELECT t.id, t.status, t.priority, t.due, t.title,
@@ -43,12 +44,18 @@ SELECT t.id, t.status, t.priority, t.due, t.title,
            WHERE w.project_id = p.id AND w.status = 'in_progress' AND w.deleted_at IS NULL
            ORDER BY 1 LIMIT p.wip_limit
        ) ELSE '{{}}' END AS working
-FROM tasks t
+FROM (
+    (SELECT t.id FROM tasks t WHERE t.status = 'todo' AND {conditions}
+     ORDER BY {best_first} LIMIT %(limit)s)
+    UNION ALL
+    (SELECT t.id FROM tasks t WHERE t.status = 'in_progress' AND {conditions}
+     ORDER BY {best_first} LIMIT %(limit)s)
+) AS first
+JOIN tasks t ON t.id = first.id
 LEFT JOIN claims c ON c.task_id = t.id
 LEFT JOIN users h ON h.id = c.user_id
 LEFT JOIN projects p ON p.id = t.project_id
-WHERE t.status IN ('todo', 'in_progress') AND {conditions}
-ORDER BY t.priority, coalesce(t.due, 'infinity'::timestamptz), t.created_at, t.id
+ORDER BY {best_first}
 LIMIT %(limit)s
 """)
 
@@ -60,7 +67,9 @@ def explain(tx: Transaction, filters: listing.Filters, *, limit: int = 10) -> tu
     Raises `NotFound` if nothing matches and a filter names what does not exist.
     """
     conditions, params = listing.conditions_of(tx.actor, filters)
-    query = CONSIDER.format(conditions=sql.SQL("\n  AND ").join(conditions))
+    query = CONSIDER.format(
+        conditions=sql.SQL("\n  AND ").join(conditions), best_first=sql.SQL(task_rows.BEST_FIRST)
+    )
     free = bool(filters.assignees) or filters.assigned is not None
 
     def considered(*columns: Any) -> Readiness:

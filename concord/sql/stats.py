@@ -18,7 +18,7 @@ from concord.models import Flow, OpenTasks, Statistics
 from concord.sql import listing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import date
 
     from concord.database import Transaction
@@ -37,13 +37,17 @@ FROM generate_series(0, %(days)s) AS n ORDER BY n
 """
 
 # One pass: as most tasks were created, and closed, before the first day or on few days, they fall
-# into few groups, and only these are told apart by what happened. Day 0 is all the time before.
+# into few groups, and only these are told apart by what happened. Day 0 is all the time before,
+# which one comparison tells without a search.
 DAYS = sql.SQL("""
 -- count_days: what was created, completed and canceled on each day
 WITH fates AS (
-    SELECT width_bucket(t.created_at, %(bounds)s::timestamptz[]) AS created,
-           width_bucket(t.completed_at, %(bounds)s::timestamptz[]) AS completed,
-           width_bucket(t.canceled_at, %(bounds)s::timestamptz[]) AS canceled,
+    SELECT CASE WHEN t.created_at < %(begin)s THEN 0
+               ELSE width_bucket(t.created_at, %(bounds)s::timestamptz[]) END AS created,
+           CASE WHEN t.completed_at < %(begin)s THEN 0
+               ELSE width_bucket(t.completed_at, %(bounds)s::timestamptz[]) END AS completed,
+           CASE WHEN t.canceled_at < %(begin)s THEN 0
+               ELSE width_bucket(t.canceled_at, %(bounds)s::timestamptz[]) END AS canceled,
            count(*) AS tasks
     FROM tasks t WHERE {conditions}
     GROUP BY 1, 2, 3
@@ -178,10 +182,13 @@ def flow(
         "end": bounds[-1],
     }
 
-    happened = dict(tx.rows(DAYS.format(conditions=within), given, _day))
+    day_by_day = tx.later(DAYS.format(conditions=within), given, _day)
+    durations = tx.later(DURATIONS.format(conditions=within), given, _took)
+    groups = _groups(tx, by, within, given, days) if by else None
+    tx.last()
+    happened, took = dict(day_by_day()), dict(durations())
     if not happened:
         listing.check_names(tx, filters)
-    took = dict(tx.rows(DURATIONS.format(conditions=within), given, _took))
     left = [
         *accumulate(
             (happened.get(number, _NOTHING).growth for number in range(1, count + 1)),
@@ -212,7 +219,7 @@ def flow(
             for part, numbers in enumerate(parts, start=1)
         ),
         by=by,
-        groups=_groups(tx, by, within, given, days) if by else (),
+        groups=groups() if groups else (),
         burndown=tuple(
             OpenTasks(day.isoformat(), number) for day, number in zip(days, left[1:], strict=True)
         ),
@@ -221,18 +228,21 @@ def flow(
 
 def _groups(
     tx: Transaction, by: By, within: sql.Composable, given: dict[str, Any], days: Sequence[date]
-) -> tuple[Flow, ...]:
+) -> Callable[[], tuple[Flow, ...]]:
+    """Return what gives the flow of each group."""
     parts = {name: sql.SQL(part) for name, part in GROUPINGS[by]._asdict().items()}
-    took = dict(tx.rows(GROUP_DURATIONS.format(conditions=within, **parts), given, _took))
+    durations = tx.later(GROUP_DURATIONS.format(conditions=within, **parts), given, _took)
+    rows = tx.later(GROUPS.format(conditions=within, **parts), given, lambda *columns: columns)
     first, last = days[0].isoformat(), days[-1].isoformat()
 
-    def told(
-        key: int | None, name: str | None, created: int, completed: int, canceled: int, left: int
-    ) -> Flow:
-        counts = (created, completed, canceled, left)
-        return Flow(name, first, last, *counts, *took.get(key, _NONE_COMPLETED))
+    def flows() -> tuple[Flow, ...]:
+        took, unknown = dict(durations()), _NONE_COMPLETED
+        return tuple(
+            Flow(name, first, last, created, completed, canceled, left, *took.get(key, unknown))
+            for key, name, created, completed, canceled, left in rows()
+        )
 
-    return tx.rows(GROUPS.format(conditions=within, **parts), given, told)
+    return flows
 
 
 def _day(

@@ -18,7 +18,6 @@ from psycopg import sql
 
 from concord import dates
 from concord.database import Isolation, transaction
-from concord.errors import NotFound
 from concord.models import Suggestion
 from concord.sql import claims, listing, task_rows
 
@@ -43,7 +42,9 @@ WITH closed AS MATERIALIZED (
     SELECT p.id FROM projects p WHERE {closed}
 ), waited_for AS MATERIALIZED (
     SELECT l.blocker_id AS id, count(*) AS others
-    FROM links l JOIN tasks b ON b.id = l.blocked_id
+    FROM tasks b CROSS JOIN LATERAL (
+        SELECT blocker_id FROM links WHERE blocked_id = b.id OFFSET 0
+    ) AS l
     WHERE b.status IN ('todo', 'in_progress') AND b.deleted_at IS NULL
     GROUP BY l.blocker_id
 ), best AS (
@@ -67,17 +68,21 @@ WITH closed AS MATERIALIZED (
     ) AS first
     UNION
     SELECT t.id FROM tasks t JOIN waited_for ON waited_for.id = t.id
-    WHERE t.status = 'todo' AND {conditions} AND {mine} AND {startable}
+    WHERE t.status = 'todo' AND {conditions} AND {startable}
+      -- Always true; it makes the planner ask what costs more of those alone that others wait for.
+      AND CASE WHEN waited_for.others > 0 THEN {mine} END
 ), working AS (
-    SELECT t.id, coalesce(c.user_id, %(me)s) = %(me)s AS by_me
-    FROM tasks t LEFT JOIN claims c ON c.task_id = t.id
+    SELECT t.id, coalesce(c.user_id, {me}) = {me} AS by_me
+    FROM tasks t LEFT JOIN LATERAL (
+        SELECT user_id, expires_at FROM claims WHERE task_id = t.id OFFSET 0
+    ) AS c ON true
     WHERE t.status = 'in_progress' AND {conditions}
-      AND (c.user_id = %(me)s OR c.expires_at <= statement_timestamp() AND {not_archived} AND {mine}
+      AND (c.user_id = {me} OR c.expires_at <= statement_timestamp() AND {not_archived} AND {mine}
            OR c.user_id IS NULL AND CASE
                WHEN EXISTS (SELECT FROM assignments x WHERE x.task_id = t.id)
                THEN EXISTS (SELECT FROM assignments x
-                            WHERE x.task_id = t.id AND x.user_id = %(me)s)
-               ELSE t.owner_id = %(me)s END)
+                            WHERE x.task_id = t.id AND x.user_id = {me})
+               ELSE t.owner_id = {me} END)
 ), terms AS (
     SELECT t.id, t.priority AS class, coalesce(t.due, 'infinity'::timestamptz) AS until,
            t.created_at, candidate.by_me, coalesce(waited_for.others, 0) AS others,
@@ -142,9 +147,10 @@ def suggest(
     names what does not exist.
     """
     query, given = compose(tx.actor, filters, weights)
-    ranked = tx.rows(query, given | {"me": _me(tx), "now": now, "limit": limit}, _Ranked)
+    ranked = tx.rows(query, given | {"now": now, "limit": limit}, _Ranked)
     if not ranked:
         listing.check_names(tx, filters)
+    tx.last()
     found = {task.id: task for task in task_rows.fetch(tx, [row.id for row in ranked])}
     return tuple(
         Suggestion(
@@ -158,7 +164,7 @@ def suggest(
 
 
 def compose(actor: str, filters: Filters, weights: Weights) -> tuple[sql.Composed, dict[str, Any]]:
-    """Return the query of a ranking and its parameters, but for `me`, `now` and `limit`."""
+    """Return the query of a ranking and its parameters, but for `now` and `limit`."""
     conditions, given = listing.conditions_of(actor, filters)
     anybody = bool(filters.assignees) or filters.assigned is not None
     query = RANK.format(
@@ -166,7 +172,8 @@ def compose(actor: str, filters: Filters, weights: Weights) -> tuple[sql.Compose
         not_archived=sql.SQL(claims.NOT_ARCHIVED),
         startable=sql.SQL(STARTABLE),
         conditions=sql.SQL("\n      AND ").join(conditions),
-        mine=sql.SQL("true" if anybody else claims.MINE),
+        mine=sql.SQL("true") if anybody else claims.MINE,
+        me=sql.SQL(claims.ME),
     )
     return query, given | {f"urgency_{name}": value for name, value in asdict(weights).items()}
 
@@ -201,11 +208,3 @@ def _reasons(task: Task, row: _Ranked, now: datetime) -> Iterator[str]:
         yield f"blocks {row.others} {'other' if row.others == 1 else 'others'}"
     if row.age and task.due is None:
         yield f"{(now - task.created_at).days} days old"
-
-
-def _me(tx: Transaction) -> int:
-    """Return the id of the actor, or one that nobody has: whom nobody knows has nothing yet."""
-    try:
-        return tx.actor_id
-    except NotFound:
-        return 0

@@ -12,6 +12,7 @@ ENTRIES = {
         "demo.anomalies:anomalies", "Show which anomalies each isolation level lets happen."
     ),
     "step": Entry("demo.step:step", "Follow one scenario step by step, with its row versions."),
+    "seed": Entry("demo.seed:seed", "Fill your database with made-up tasks, up to millions."),
 }
 
 demo = Group("demo", entries=ENTRIES, help="See on your own server what Concord promises.")

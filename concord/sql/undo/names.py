@@ -24,11 +24,13 @@ NAMED = {
 }
 """Fields in which history has names → whose names."""
 
+# The list says nothing new, but tells the planner how little there is about these.
 RENAMES: LiteralString = """
 -- renames_since: of users, projects and tags, in the order in which they were made
 SELECT h.id, h.entity, h.old ->> named.field, h.new ->> named.field
 FROM (VALUES ('user', 'username'), ('project', 'key'), ('tag', 'name')) AS named (entity, field)
-JOIN history h ON h.entity = named.entity AND h.id > %(since)s
+JOIN history h ON h.entity = named.entity AND h.entity IN ('user', 'project', 'tag')
+    AND h.id > %(since)s
     AND h.old ? named.field AND h.new ? named.field
 ORDER BY h.entity, h.id
 """
