@@ -197,10 +197,15 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
 
 def describe(made: Server) -> None:
     """Print what is measured on."""
+    print(machine(made))
+
+
+def machine(made: Server) -> str:
+    """Return what is measured on."""
     with psycopg.connect(made.url) as connection:
         version = connection.info.parameter_status("server_version")
     where = "by URL" if made.data_dir is None else "embedded"
-    print(
+    return (
         f"Python {platform.python_version()}, PostgreSQL {version} ({where}), "
         f"{os.cpu_count()} cores"
     )
