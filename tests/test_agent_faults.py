@@ -113,7 +113,9 @@ def test_a_second_signal_kills_at_once(concord: CommandLine, url: str) -> None:
 
         until(interrupted)
         result = agent.end()
-    assert (result.code, result.out) == (130, "")
+    # A further one may reach it while it ends already; a shell calls both 130.
+    assert result.code in (130, -signal.SIGINT)
+    assert result.out == ""
     assert "Traceback" not in result.err
     assert not is_running(pid)
     assert state(url) == ("in_progress", 1, True), "it lapses"

@@ -201,7 +201,9 @@ def test_a_session_that_is_ended_while_it_waits_is_replaced(
     log = lines(home / "race.jsonl")
     ended = next(one for one in of_type(log, "attempt", 2) if one["worker"] == 1)
     assert (ended["outcome"], ended["retry"], ended["again"]) == ("fail", 0, True)
-    assert ended["sqlstate"] == "57P01"
+    # Of several statements sent together, libpq may miss the server's last message: it then knows
+    # that the connection is gone, and not why.
+    assert ended["sqlstate"] in {"57P01"} | ({None} if strategy == "product" else set())
     (_, guarded) = results_of(home)
     assert (guarded["verdict"], guarded["ok"], guarded["unknown"]) == ("PROVED", 60, 0)
     pids = {

@@ -175,7 +175,7 @@ def test_a_report_is_text_for_readers_and_data_for_programs(
     assert json.loads(told["json"]) == json.loads(told["jsonl"])
     assert json.loads(told["json"])["conflicts"] == [{"ref": "x", "task": 7, "fields": ["title"]}]
     assert told["csv"].splitlines()[0] == (
-        "created,updated,unchanged,skipped,conflicting,conflicts,unlinked"
+        "created,updated,unchanged,skipped,conflicting,conflicts,unlinked,words"
     )
     Renderer(fields=["created", "conflicts"]).report(report, "done")
     assert capsys.readouterr().out == '1\t{"ref":"x","task":7,"fields":["title"]}\n'
