@@ -113,9 +113,8 @@ def rest(
 
     `people` has their logins by what they are called here.
     """
-    own: dict[str, Any] = {}
-    if odd := {name: login for name, login in people.items() if name != login}:
-        own["people"] = odd
+    odd = {name: login for name, login in people.items() if name != login}
+    own: dict[str, Any] = {"people": odd} if odd else {}
     plain = issue(row, {"concord": own})
     kept = {
         key: value
@@ -136,7 +135,7 @@ def rest(
     }
     comments: dict[str, Any] = {}
     for comment in row.comments:
-        key, told = comment_key(comment.ref, comment.created_at), _comment(comment, {}, own)
+        key, told = comment_key(comment.ref, comment.created_at), _comment(comment, {}, odd)
         if left := {name: each for name, each in said[key].items() if told.get(name, 0) != each}:
             comments[key] = left
     return kept | ({"comments": comments} if comments else {}) | ({"concord": own} if own else {})
