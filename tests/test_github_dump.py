@@ -74,6 +74,12 @@ def test_logins_that_are_no_names_here_come_back_with_their_comments() -> None:
     ]  # fmt: skip
 
 
+def test_lists_that_are_null_are_empty() -> None:
+    row = task_of(issue(labels=None, assignees=None, comments=None))
+    (back,) = dumped(*all_exported([row], "github"))
+    assert back["labels"] == back["assignees"] == back["comments"] == []
+
+
 def test_nothing_is_an_empty_array() -> None:
     assert dumped() == []
 
