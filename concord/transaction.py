@@ -413,15 +413,22 @@ def _send(
         asked.cursor = connection.cursor(row_factory=asked.factory)
     if len(queue) == 1:
         return _execute(queue[0])
-    failure = None
+    failure = interrupted = None
     try:
         with connection.pipeline():
-            for asked in queue:
-                # Caught here, or the pipeline's end would complain of what it could not do.
-                if failure := _execute(asked):
-                    break
+            # Caught here, or the pipeline's end would complain of what it could not do.
+            try:
+                for asked in queue:
+                    if failure := _execute(asked):
+                        break
+            except KeyboardInterrupt as error:
+                # The end waits for all answers, as long as others hold what a statement waits for.
+                interrupted = error
+                connection.cancel_safe()
     except psycopg.Error as error:
-        return failure or error
+        failure = failure or error
+    if interrupted is not None:
+        raise interrupted
     return failure
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from commands import await_waiting, locked
 from conftest import settings_for
 from psycopg import errors as pg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -359,6 +360,32 @@ def test_an_interruption_writes_nothing(
     assert [record.outcome for record in records] == ["failed"]
     assert nothing_was_written(url)
     database.run(writing(add_task))
+
+
+def test_an_interruption_does_not_wait_for_what_is_on_its_way(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Ctrl-C while statements are still being sent, one of which waits for a lock by now.
+    psql(url, "INSERT INTO tasks (title, owner_id) SELECT 'one', min(id) FROM users")
+
+    class Pressed(dict[str, object]):
+        def __getitem__(self, name: str) -> object:
+            await_waiting(url, "test", holder)
+            raise KeyboardInterrupt
+
+    def body(tx: Transaction) -> None:
+        tx.execute("UPDATE tasks SET title = 'two'")
+        tx.execute("SELECT %(pressed)s", Pressed(pressed=None))
+        tx.flush()
+
+    with locked(url, 1) as holder:
+        with (
+            Database(settings_for(url, lock_timeout=HOURS), "test") as database,
+            pytest.raises(KeyboardInterrupt),
+        ):
+            database.run(writing(body))
+        assert psql(url, "SELECT title FROM tasks") == [("one",)]
+    assert not caplog.records
 
 
 def test_a_server_that_is_not_there_is_named_without_the_password() -> None:
