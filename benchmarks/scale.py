@@ -31,6 +31,7 @@ from psycopg.conninfo import make_conninfo
 
 from concord import embedded, migrate
 from concord.database import Database, Isolation, transaction
+from concord.query import parse
 from concord.seed import load as seeding
 from concord.seed.rows import Plan
 from concord.settings import load
@@ -46,6 +47,7 @@ from concord.sql import (
     listing,
     projects,
     readiness,
+    search,
     stats,
     tags,
     tasks,
@@ -146,6 +148,17 @@ def claimed(filters: Filters | None = None) -> Callable[[Site], object]:
     return lambda site: site.run(claims.claim, filters or Filters(), lease=LEASE)
 
 
+def searched(words: str) -> Callable[[Site], object]:
+    """Return what searches for words, in the query language."""
+    query = parse(words, now=NOW)
+    return lambda site: site.run(search.find, query, Filters(), limit=20)
+
+
+def asked(query: str, sort: str = "id") -> Callable[[Site], object]:
+    """Return what asks for the first page of what a query finds."""
+    return listed(Filters(query=parse(query, now=NOW)), sort)
+
+
 def held(operation: Any, **named: Any) -> Callable[[Site], object]:
     """Return what does something to a claim that was just made."""
 
@@ -203,6 +216,7 @@ COMMANDS: dict[str, Callable[[Site], object]] = {
     "task renew": held(claims.renew, lease=LEASE),
     "task release": held(claims.release),
     "task claim --project": claimed(Filters(projects=["WEB"])),
+    "task claim --project, two": claimed(Filters(projects=["WEB", "BILLING"])),
     "task claim --tag": claimed(Filters(tags=["cleanup"])),
     "task claim --priority low": claimed(Filters(priorities=["low"])),
     "task claim --assignee": claimed(Filters(assignees=["otter"])),
@@ -249,6 +263,22 @@ COMMANDS: dict[str, Callable[[Site], object]] = {
     "task list --ready --project": listed(Filters(ready=True, projects=["WEB"])),
     "task list --blocked": listed(Filters(blocked=True)),
     "task list --blocked --project": listed(Filters(blocked=True, projects=["WEB"])),
+    **{
+        f"task list --ready --sort {sort}": listed(Filters(ready=True), sort)
+        for sort in ("updated", "-updated", "created", "-created", "due", "title")
+    },
+    "task list QUERY": asked(
+        "status:todo,in_progress -tag:question assignee:otter (priority>=high or blocked:no)"
+    ),
+    "task list QUERY, of due and text": asked("status:todo due<friday error", "due"),
+    "search, a common word": searched("error"),
+    "search, a rare word": searched("zzgl or dolker"),
+    "search, two common words": searched("error deploy"),
+    "search, never together": searched("migration invoice"),
+    "search, a phrase": searched('"error file"'),
+    "search, a prefix": searched("migr*"),
+    "search, with filters": searched("error status:todo tag:bug"),
+    "search, mistyped": searched("migratoin"),
     "next": lambda site: site.run(urgency.suggest, Filters(), weights=WEIGHTS, now=NOW, limit=6),
     "next --project": lambda site: site.run(
         urgency.suggest, Filters(projects=["WEB"]), weights=WEIGHTS, now=NOW, limit=6

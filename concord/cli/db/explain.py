@@ -1,4 +1,4 @@
-"""`concord db`."""
+"""`concord db explain`."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 import click
 
 from concord.cli.app import App, pass_app
-from concord.cli.lazy import Group
+from concord.cli.lazy import Command
 from concord.cli.listing import asked, list_options
 
-db = Group("db", help="Look at the database behind the tasks.")
 
-
-@db.command(
+@click.command(
+    "explain",
+    cls=Command,
     examples=(
         "concord db explain --project API --sort due",
         "concord db explain --assignee me --status todo --analyze",
         "concord db explain --ready --json | jq '.plan'",
-    )
+    ),
 )
 @list_options
 @click.option("--analyze", is_flag=True, help="Run it, and tell what each step took.")
