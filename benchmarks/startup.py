@@ -72,7 +72,7 @@ def fill(target: Target) -> None:
 
 def list_query(target: Target) -> str:
     """Return the statement of `task list`, with its parameters filled in."""
-    query, params = listing.compose(ACTOR, listing.Filters(), sort="id", after=None)
+    query, params = listing.compose(listing.asked(ACTOR, listing.Filters()), sort="id")
     with psycopg.connect(target.url) as connection:
         cursor = psycopg.ClientCursor(connection)
         return cursor.mogrify(query, params | {"limit": 101, "skip": 0})

@@ -541,9 +541,45 @@ class ImportReport:
 
 @dataclass(frozen=True, slots=True)
 class ListPlan:
-    """How the server finds a page of a list; `cost` is its estimate, `plan` as EXPLAIN has it."""
+    """How the server finds a page of a list; `cost` is its estimate, `plan` as EXPLAIN has it.
+
+    `names` are those whose ids are looked up before, by the setting that holds them then.
+    """
 
     cost: float
     sql: str
     parameters: dict[str, Any]
+    names: dict[str, list[str]]
     plan: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TableContents:
+    """What a table holds. Its checksum is the same in whatever order the rows come.
+
+    `next_id` is the one that the next row gets; `None` where rows have no number of their own.
+    """
+
+    columns: tuple[str, ...]
+    rows: int
+    checksum: str
+    next_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a database holds, told so that a copy can be compared with it.
+
+    `schema` is its revision and `last_change` the id of the newest row of history. `untold` counts
+    tasks whose version is not that of their newest row of history: none, unless somebody has
+    switched triggers off.
+    """
+
+    schema: str
+    tables: Mapping[str, TableContents]
+    last_change: int | None
+    untold: int
+
+    def rows(self, table: str) -> int:
+        """Return how many rows a table has, 0 if there is none."""
+        return self.tables[table].rows if table in self.tables else 0

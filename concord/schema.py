@@ -215,6 +215,13 @@ _open = sa.text("status IN ('todo', 'in_progress') AND deleted_at IS NULL")
 sa.Index("tasks_open_idx", tasks.c.id, postgresql_where=_open)
 sa.Index("tasks_open_due_idx", _due_order, tasks.c.id, postgresql_where=_open)
 sa.Index("tasks_open_priority_idx", tasks.c.priority, tasks.c.id, postgresql_where=_open)
+sa.Index("tasks_open_created_idx", tasks.c.created_at, tasks.c.id, postgresql_where=_open)
+sa.Index("tasks_open_updated_idx", tasks.c.updated_at, tasks.c.id, postgresql_where=_open)
+sa.Index(
+    "tasks_working_idx",
+    *(tasks.c.priority, _due_order, tasks.c.created_at, tasks.c.id),
+    postgresql_where=sa.text("status = 'in_progress' AND deleted_at IS NULL"),
+)
 sa.Index("tasks_trash_idx", tasks.c.id, postgresql_where=tasks.c.deleted_at.is_not(None))
 
 # What a search looks in, which triggers keep: title, description and comments of a task.

@@ -38,6 +38,7 @@ def test_what_is_explained_is_what_a_list_sends(
         listed = next(one.text for one in records[-1].statements if "list_tasks" in one.text)
         explained = database.run(plans.explain, filters, **page)
         assert explained.sql == listed
+        assert explained.names == ({"concord.ids_tags": ["bug"]} if filters.tags else {})
         database.run(plans.explain_text, filters, **page)
         statement = next(one.text for one in records[-1].statements if "explain_list" in one.text)
         assert statement.endswith(listed)
@@ -80,4 +81,6 @@ def test_a_reader_gets_lines_and_a_program_gets_data(concord: CommandLine) -> No
 def test_a_view_gives_its_options(concord: CommandLine) -> None:
     concord.ok("view", "save", "mine", "--assignee", "me", "--limit", "3")
     told = concord.ok("db", "explain", "--view", "mine", "--analyze")
-    assert told["parameters"] == {"assignees": ["ana"], "limit": 4, "skip": 0}
+    place = "concord.ids_assignees"
+    assert told["parameters"] == {"assignees": place, "limit": 4, "skip": 0}
+    assert told["names"] == {place: ["ana"]}

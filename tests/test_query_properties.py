@@ -21,7 +21,7 @@ from query_tasks import (
     terms,
 )
 
-from concord.database import Database
+from concord.database import Database, Isolation, Operation, Transaction
 from concord.errors import Usage
 from concord.query import And, Comparison, Not, Or, Span, Text, all_of, parse, texts, without_texts
 from concord.query.parser import DEEPEST, LONGEST
@@ -118,9 +118,12 @@ def world(server: Server, template: str) -> Iterator[tuple[Database, World]]:
 
 def found(database: Database, query: Query) -> list[int]:
     """Return the ids of the tasks that a query finds, whatever names it knows."""
-    composed, params = listing.compose("ana", Filters(query=query), sort="id", after=None)
-    rows = database.connection().execute(composed, params | {"limit": None, "skip": 0})
-    return [row[0] for row in rows]
+
+    def body(tx: Transaction) -> list[int]:
+        composed, params = listing.statement(tx, Filters(query=query))
+        return [*tx.scalars(composed, params)]
+
+    return database.run(Operation(body, Isolation.READ_COMMITTED, read_only=True))
 
 
 @settings(max_examples=150, deadline=None)

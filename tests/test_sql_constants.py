@@ -392,7 +392,7 @@ def filters() -> Iterator[Filters]:
 
 def test_the_variants_of_a_list_hold_every_condition() -> None:
     said = "\n".join(
-        listing.compose("ana", variant, sort="id", after=None)[0].as_string()
+        listing.compose(listing.asked("ana", variant), sort="id")[0].as_string()
         for variant in filters()
     )
     unsaid = [
@@ -417,8 +417,7 @@ def test_every_claim_runs_and_is_explained(anywhere: Database) -> None:
 def test_every_list_of_tasks_runs_with_and_without_a_cursor(anywhere: Database, sort: str) -> None:
     (task, *_) = anywhere.run(listing.page, Filters(), sort=sort).items
     for variant, after in product(filters(), (None, listing.cursor(sort, task))):
-        query, given = listing.compose("ana", variant, sort=sort, after=after)
-        anywhere.connection().execute(query, given | {"limit": 3, "skip": 0})
+        anywhere.run(listing.page, variant, sort=sort, limit=3, after=after)
 
 
 def test_every_list_of_history_runs(anywhere: Database) -> None:

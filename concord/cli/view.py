@@ -49,7 +49,7 @@ def save(app: App, name: str, replace: bool, **_: object) -> None:
     options = words(ctx, _OPTIONS)
     if not options:
         raise click.UsageError("give the options that the view is to hold, as for task list")
-    listing.compose("", listing.Filters(), sort=ctx.params["sort"], after=None)
+    listing.order_of(ctx.params["sort"])
     app.show([app.run(views.save, name, options, replace=replace)], many=False)
 
 

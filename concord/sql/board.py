@@ -76,7 +76,7 @@ def show(tx: Transaction, filters: Filters, *, limit: int | None = 10) -> Board:
     wanted = filters.statuses or SHOWN
     columns: list[Status] = [status for status in STATUSES if status in wanted]
     filters = replace(filters, statuses=())
-    conditions, given = listing.conditions_of(tx.actor, filters)
+    conditions, given = listing.conditions_of(tx, filters)
     within = sql.SQL("\n  AND ").join(conditions)
     counted = tx.later(
         COUNT.format(conditions=within), given | {"columns": columns}, lambda *row: tuple(row)

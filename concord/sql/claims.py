@@ -57,8 +57,9 @@ NOT_ARCHIVED: LiteralString = """NOT EXISTS (
 """Of a task `t`."""
 
 # The planner takes two bitmaps of the same tasks, of what is open and what is to do, for different
-# ones. It then sees a handful with a tag where there are thousands, and would look at each of them
-# and sort, instead of stopping at the first ready one. What else narrows a search needs bitmaps.
+# ones. It then sees a handful where there are thousands, and would look at each of them and sort,
+# instead of stopping at the first ready one, or looking up those of a tag or a person one by one.
+# A part of a title, and a query, need bitmaps.
 IN_ORDER: LiteralString = """
 -- in_order: read by indexes in their order, for the rest of the transaction
 SELECT set_config('enable_bitmapscan', 'off', true)
@@ -189,7 +190,7 @@ def claim(
     shown: dict[int, Task] = {}
     full: list[int] = []
     any_order = False
-    if _by_tags_alone(filters):
+    if not filters.titles and filters.query is None:
         tx.execute(IN_ORDER)
     while len(taken) < count:
         asked = {"count": count - len(taken), "full": full, "any_order": any_order}
@@ -285,17 +286,11 @@ def _require_held(
         raise Conflict(f"your lease of task {task} ran out at {expires_at}", hint=hint, **facts)
 
 
-def _by_tags_alone(filters: Filters) -> bool:
-    """Return whether nothing but tags, and what indexes have in order, narrows a claim."""
-    narrowing = filters.titles or filters.assignees or filters.owners or filters.query
-    return bool(filters.tags) and not narrowing
-
-
 def _claimable(
     tx: Transaction, filters: Filters
 ) -> tuple[dict[str, sql.Composable], dict[str, Any]]:
     """Return the conditions on tasks `t` that a claim goes by, and their parameters."""
-    conditions, given = listing.conditions_of(tx.actor, filters)
+    conditions, given = listing.conditions_of(tx, filters)
     if not filters.assignees and filters.assigned is None:
         conditions.append(MINE)
     together = sql.SQL("\n    AND ").join(conditions)

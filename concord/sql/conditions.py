@@ -2,14 +2,20 @@
 
 Each is about a task `t` and takes one value, for which it has a place. Indexes lead to what they
 say, where there is one: a subquery is an `IN` at the top.
+
+Where a condition speaks of names, its value is the name of a setting, in which their ids were put
+by a `Lookup` before. The planner sees what a setting holds, and so how many tasks a project or a
+tag has. Of a subquery it knows nothing, and takes a project that a tenth of all tasks are in for an
+average one.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, LiteralString
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, LiteralString
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 NONE = "none"
 """As a project: the inbox. As an assignee: nobody."""
@@ -33,31 +39,36 @@ LAPSED: LiteralString = """t.id IN (
             SELECT task_id FROM claims WHERE expires_at <= statement_timestamp())"""
 """Of a task `t`: the lease of whoever claimed it has run out."""
 
-UNHINDERED: LiteralString = f"NOT {BLOCKED} AND NOT {OPEN_PARTS}"
+# Of a condition that it knows nothing of, the planner takes every second task to fulfil it. Of a
+# number, it takes few to be equal to another one: few are hindered, most are not.
+WAITING: LiteralString = f"CASE WHEN {BLOCKED} THEN 1 ELSE 0 END = 1"
+"""Of a task `t`: it is blocked."""
+
+UNHINDERED: LiteralString = f"CASE WHEN {BLOCKED} THEN 1 WHEN {OPEN_PARTS} THEN 1 ELSE 0 END <> 1"
 """Of a task `t`: nothing that it waits for is open."""
 
 # A single value is compared with `=`, because an index on (status, id) then yields its rows in id
 # order. Names are folded by the database alone: Python's lower case differs in some scripts.
 CONDITIONS: dict[str, LiteralString] = {
-    "project": "t.project_id = (SELECT id FROM projects WHERE key = {})",
-    "projects": "t.project_id IN (SELECT id FROM projects WHERE key = ANY({}))",
+    "project": "t.project_id = (current_setting({})::bigint[])[1]",
+    "projects": "t.project_id = ANY(current_setting({})::bigint[])",
     "inbox": "t.project_id IS NULL",
     "status": "t.status = {}::task_status",
     "statuses": "t.status = ANY({}::task_status[])",
-    "tags": """t.id IN (SELECT x.task_id FROM task_tags x JOIN tags g ON g.id = x.tag_id
-        WHERE lower(g.name) IN (SELECT lower(name) FROM unnest({}::text[]) AS name))""",
+    "tags": """EXISTS (SELECT FROM task_tags x
+        WHERE x.task_id = t.id AND x.tag_id = ANY(current_setting({})::bigint[]))""",
     "untagged": "NOT EXISTS (SELECT 1 FROM task_tags x WHERE x.task_id = t.id)",
-    "assignees": """t.id IN (SELECT x.task_id FROM assignments x JOIN users a ON a.id = x.user_id
-        WHERE lower(a.username) IN (SELECT lower(name) FROM unnest({}::text[]) AS name))""",
+    "assignees": """EXISTS (SELECT FROM assignments x
+        WHERE x.task_id = t.id AND x.user_id = ANY(current_setting({})::bigint[]))""",
     "nobody": "NOT EXISTS (SELECT 1 FROM assignments x WHERE x.task_id = t.id)",
     "unassigned": "NOT EXISTS (SELECT 1 FROM assignments x WHERE x.task_id = t.id)",
     "assigned": "EXISTS (SELECT 1 FROM assignments x WHERE x.task_id = t.id)",
-    "owners": """t.owner_id IN (SELECT id FROM users
-        WHERE lower(username) IN (SELECT lower(name) FROM unnest({}::text[]) AS name))""",
+    "owners": "t.owner_id = ANY(current_setting({})::bigint[])",
     "priority": "t.priority = {}::task_priority",
     "priorities": "t.priority = ANY({}::task_priority[])",
     "due_before": "t.due < {}",
     "due_after": "t.due > {}",
+    "title": "t.title ILIKE {}",
     "titles": "t.title ILIKE ANY({})",
     "parents": "t.parent_id = ANY({})",
     "orphans": "t.parent_id IS NULL",
@@ -69,14 +80,70 @@ CONDITIONS: dict[str, LiteralString] = {
     # The first condition says nothing new, but leads to the index of what is open.
     "ready": f"""t.status IN ('todo', 'in_progress')
         AND (t.status = 'todo' OR {LAPSED}) AND {UNHINDERED}""",
-    "blocked": f"t.status IN ('todo', 'in_progress') AND {BLOCKED}",
+    "blocked": f"t.status IN ('todo', 'in_progress') AND {WAITING}",
     "claimed": """t.id IN (SELECT task_id FROM claims
         WHERE user_id IS NOT NULL AND expires_at > statement_timestamp())""",
-    "claimed_by": """t.id IN (SELECT c.task_id FROM claims c JOIN users a ON a.id = c.user_id
+    "claimed_by": """t.id IN (SELECT c.task_id FROM claims c
         WHERE c.expires_at > statement_timestamp()
-          AND lower(a.username) IN (SELECT lower(name) FROM unnest({}::text[]) AS name))""",
+          AND c.user_id = ANY(current_setting({})::bigint[]))""",
 }
 """Name → the condition it stands for."""
+
+PROJECT_IDS: LiteralString = """
+-- look_up_projects: their ids, where the planner sees them; of those there are
+SELECT set_config(%(place)s, (
+    SELECT coalesce(array_agg(id), '{}')::text FROM projects WHERE key = ANY(%(names)s)
+), true)
+"""
+
+TAG_IDS: LiteralString = """
+-- look_up_tags: their ids, where the planner sees them; of those there are
+SELECT set_config(%(place)s, (
+    SELECT coalesce(array_agg(id), '{}')::text FROM tags
+    WHERE lower(name) IN (SELECT lower(wanted) FROM unnest(%(names)s::text[]) AS wanted)
+), true)
+"""
+
+USER_IDS: LiteralString = """
+-- look_up_users: their ids, where the planner sees them; of those there are
+SELECT set_config(%(place)s, (
+    SELECT coalesce(array_agg(id), '{}')::text FROM users
+    WHERE lower(username) IN (SELECT lower(wanted) FROM unnest(%(names)s::text[]) AS wanted)
+), true)
+"""
+
+LOOKUPS: dict[str, LiteralString] = {
+    "project": PROJECT_IDS,
+    "projects": PROJECT_IDS,
+    "tags": TAG_IDS,
+    "assignees": USER_IDS,
+    "owners": USER_IDS,
+    "claimed_by": USER_IDS,
+}
+"""Name of a condition that speaks of names → what looks them up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Names that a condition speaks of: `query` puts their ids into the setting `place`.
+
+    It holds until the end of the transaction, in which the condition has to be used.
+    """
+
+    query: LiteralString
+    place: str
+    names: Sequence[str]
+
+    @classmethod
+    def of(cls, condition: str, parameter: str, value: Any) -> Lookup:
+        """Return the lookup of a condition's value, one name or several, for its parameter."""
+        names = [value] if isinstance(value, str) else list(value)
+        return cls(LOOKUPS[condition], f"concord.ids_{parameter}", names)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters of the query."""
+        return {"place": self.place, "names": self.names}
 
 
 def pattern(text: str) -> str:

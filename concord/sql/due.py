@@ -37,7 +37,7 @@ def within(
     The clock is the database's; `limit` is the most tasks, `None` for all. Raises `NotFound` if
     nothing matches and a filter names what does not exist.
     """
-    conditions, given = listing.conditions_of(tx.actor, filters)
+    conditions, given = listing.conditions_of(tx, filters)
     query = DUE.format(conditions=sql.SQL("\n  AND ").join(conditions))
     picked = dict(tx.rows(query, given | {"within": span, "limit": limit}, lambda *row: tuple(row)))
     if not picked:

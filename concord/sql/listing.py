@@ -17,7 +17,7 @@ from concord.database import Isolation, transaction
 from concord.errors import Usage
 from concord.models import Page, Task
 from concord.sql import projects, queries, tags, users
-from concord.sql.conditions import CONDITIONS, NONE, pattern, people
+from concord.sql.conditions import CONDITIONS, LOOKUPS, NONE, Lookup, pattern, people
 from concord.sql.task_rows import FACTS, JOINS, task
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def page(
     for all; `after` is the cursor of an earlier page. Raises `Usage` for a cursor of another
     order, `NotFound` if nothing matches and a filter names what does not exist.
     """
-    query, params = statement(tx.actor, filters, sort=sort, limit=limit, skip=skip, after=after)
+    query, params = statement(tx, filters, sort=sort, limit=limit, skip=skip, after=after)
     found = tx.rows(query, params, task)
     if not found:
         check_names(tx, filters)
@@ -134,7 +134,7 @@ def page(
 
 
 def statement(
-    actor: str,
+    tx: Transaction,
     filters: Filters,
     *,
     sort: str = "id",
@@ -142,19 +142,33 @@ def statement(
     skip: int = 0,
     after: str | None = None,
 ) -> tuple[sql.Composed, dict[str, Any]]:
-    """Return the query of a page and its parameters. Raises `Usage`."""
-    query, params = compose(actor, filters, sort=sort, after=after)
+    """Return the query of a page and its parameters, to be run next. Raises `Usage`."""
+    wanted = asked(tx.actor, filters)
+    query, params = compose(wanted, sort=sort, after=after)
+    look_up(tx, wanted)
     # One row more than wanted tells whether there is a next page, without counting.
     return query, params | {"limit": None if limit is None else limit + 1, "skip": skip}
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What filters ask for: conditions on tasks `t`, and their parameters.
+
+    They hold in a transaction in which `lookups` have been made before.
+    """
+
+    conditions: list[sql.Composable]
+    params: dict[str, Any]
+    lookups: list[Lookup]
+
+
 def compose(
-    actor: str, filters: Filters, *, sort: str, after: str | None
+    wanted: Asked, *, sort: str, after: str | None = None
 ) -> tuple[sql.Composed, dict[str, Any]]:
-    """Return the query of a page and its parameters, but for `limit` and `skip`."""
-    order = _order(sort)
+    """Return the query of a page and its parameters, but for `limit` and `skip`. Raises `Usage`."""
+    order = order_of(sort)
     descending = order.descending != sort.startswith("-")
-    conditions, params = conditions_of(actor, filters)
+    conditions, params = list(wanted.conditions), dict(wanted.params)
     if after is not None:
         params["after_key"], params["after_id"] = _read_cursor(after, sort)
         comparison = sql.SQL("({}, t.id) {} ({}, %(after_id)s)").format(
@@ -169,10 +183,31 @@ def compose(
     return query, params
 
 
-def conditions_of(actor: str, filters: Filters) -> tuple[list[sql.Composable], dict[str, Any]]:
-    """Return the conditions that filters stand for, on tasks `t`, and their parameters."""
+def conditions_of(tx: Transaction, filters: Filters) -> tuple[list[sql.Composable], dict[str, Any]]:
+    """Return the conditions that filters stand for, on tasks `t`, and their parameters.
+
+    The names in them are looked up with the next round trip: they hold in this transaction.
+    """
+    wanted = asked(tx.actor, filters)
+    look_up(tx, wanted)
+    return wanted.conditions, wanted.params
+
+
+def look_up(tx: Transaction, wanted: Asked) -> None:
+    """Look up the names that conditions speak of, with the next round trip."""
+    for lookup in wanted.lookups:
+        tx.execute(lookup.query, lookup.params)
+
+
+def asked(actor: str, filters: Filters) -> Asked:
+    """Return what filters ask for. Whoever runs it looks the names up before."""
     conditions: list[sql.Composable] = [sql.SQL(TRASH[filters.trash])]
     params = dict(_params(actor, filters))
+    lookups: list[Lookup] = []
+    for name in params.keys() & LOOKUPS.keys():
+        lookup = Lookup.of(name, name, params[name])
+        lookups.append(lookup)
+        params[name] = lookup.place
     named = {
         name: sql.SQL(CONDITIONS[name]).format(sql.Placeholder(name))
         for name in CONDITIONS
@@ -184,10 +219,11 @@ def conditions_of(actor: str, filters: Filters) -> tuple[list[sql.Composable], d
             conditions.append(either)
     conditions += named.values()
     if filters.query is not None:
-        asked, given = queries.condition(filters.query, actor)
-        conditions.append(asked)
-        params |= given
-    return conditions, params
+        condition = queries.condition(filters.query, actor)
+        conditions.append(condition.where)
+        params |= condition.params
+        lookups += condition.lookups
+    return Asked(conditions, params, lookups)
 
 
 def cursor(sort: str, last: Task) -> str:
@@ -221,7 +257,8 @@ def _read_cursor(text: str, sort: str) -> tuple[str, int]:
     return key, last_id
 
 
-def _order(sort: str) -> Sort:
+def order_of(sort: str) -> Sort:
+    """Return the order that a name stands for. Raises `Usage`."""
     name = sort.removeprefix("-")
     if name not in SORTS:
         raise Usage(
@@ -260,7 +297,9 @@ def _params(actor: str, filters: Filters) -> Iterator[tuple[str, Any]]:
         yield "due_before", filters.due_before
     if filters.due_after is not None:
         yield "due_after", filters.due_after
-    if filters.titles:
+    if len(filters.titles) == 1:
+        yield "title", pattern(filters.titles[0])
+    elif filters.titles:
         yield "titles", [pattern(text) for text in filters.titles]
     if filters.assigned is not None:
         yield "assigned" if filters.assigned else "unassigned", True

@@ -28,10 +28,11 @@ def explain(tx: Transaction, filters: Filters, *, analyze: bool = False, **page:
 
     With `analyze` the statement is run. Raises `Usage` for an order or cursor that is none.
     """
-    statement, params = listing.statement(tx.actor, filters, **page)
+    statement, params = listing.statement(tx, filters, **page)
     how = sql.SQL("{}, FORMAT JSON").format(MEASURE if analyze else ESTIMATE)
     (plan,) = tx.scalar(EXPLAIN.format(how=how, statement=statement), params)
-    return ListPlan(plan["Plan"]["Total Cost"], statement.as_string(None), params, plan)
+    names = {each.place: list(each.names) for each in listing.asked(tx.actor, filters).lookups}
+    return ListPlan(plan["Plan"]["Total Cost"], statement.as_string(None), params, names, plan)
 
 
 @transaction(isolation=Isolation.READ_COMMITTED, read_only=True)
@@ -39,6 +40,6 @@ def explain_text(
     tx: Transaction, filters: Filters, *, analyze: bool = False, **page: Any
 ) -> tuple[str, ...]:
     """Return the plan of a page in lines for a reader. As `explain` otherwise."""
-    statement, params = listing.statement(tx.actor, filters, **page)
+    statement, params = listing.statement(tx, filters, **page)
     how = MEASURE if analyze else ESTIMATE
     return tx.scalars(EXPLAIN.format(how=how, statement=statement), params)

@@ -6,13 +6,14 @@ makes a negation so, and nothing else can tell the difference.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from psycopg import sql
 
 from concord.query import And, Comparison, Not, Or, Span, Text, comparisons
 from concord.sql import projects, tags, users
-from concord.sql.conditions import CONDITIONS, pattern, people
+from concord.sql.conditions import CONDITIONS, LOOKUPS, Lookup, pattern, people
 from concord.vocabulary import PRIORITIES
 
 if TYPE_CHECKING:
@@ -61,7 +62,6 @@ PRESENT = {
     "tag": "tags",
     "assignee": "assignees",
     "owner": "owners",
-    "title": "titles",
     "parent": "parents",
     "external_ref": "references",
     "claimed": "claimed_by",
@@ -72,6 +72,7 @@ SINGLE = {
     "project": ("project", "projects"),
     "status": ("status", "statuses"),
     "priority": ("priority", "priorities"),
+    "title": ("title", "titles"),
 }
 """Field → the conditions that it has a value, and one of several."""
 
@@ -79,10 +80,20 @@ NARROW = frozenset({"id", "tag", "assignee", "parent"})
 """Fields of which a subquery, or an index by itself, finds the few tasks with a value."""
 
 
-def condition(query: Query, actor: str) -> tuple[sql.Composed, dict[str, Any]]:
-    """Return the condition on tasks `t` that a query stands for, and its parameters."""
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition on tasks `t`, its parameters, and the lookups that go before it."""
+
+    where: sql.Composed
+    params: dict[str, Any]
+    lookups: list[Lookup]
+
+
+def condition(query: Query, actor: str) -> Condition:
+    """Return the condition that a query stands for."""
     compiler = _Compiler(actor)
-    return compiler.query(query, negated=False), compiler.params
+    made = compiler.query(query, negated=False)
+    return Condition(made, compiler.params, compiler.lookups)
 
 
 def tsquery(text: Text, name: str) -> tuple[sql.Composed, str]:
@@ -120,6 +131,7 @@ class _Compiler:
 
     def __init__(self, actor: str) -> None:
         self.params: dict[str, Any] = {}
+        self.lookups: list[Lookup] = []
         self._actor = actor
 
     def query(self, query: Query, *, negated: bool) -> sql.Composed:
@@ -173,17 +185,15 @@ class _Compiler:
             yield self._given(field, given)
 
     def _given(self, field: str, given: Sequence[Value]) -> sql.Composed:
+        values: list[Value] | list[str] = [*given]
+        if field == "title":
+            values = [pattern(str(value)) for value in given]
+        elif field in {"assignee", "owner", "claimed"}:
+            values = people(self._actor, map(str, given))
         if field in SINGLE:
             one, several = SINGLE[field]
-            return self._holds(one, given[0]) if len(given) == 1 else self._holds(several, [*given])
-        texts = [str(value) for value in given]
-        match field:
-            case "title":
-                return self._holds(PRESENT[field], [pattern(text) for text in texts])
-            case "assignee" | "owner" | "claimed":
-                return self._holds(PRESENT[field], people(self._actor, texts))
-            case _:
-                return self._holds(PRESENT[field], [*given])
+            return self._holds(several, values) if values[1:] else self._holds(one, values[0])
+        return self._holds(PRESENT[field], values)
 
     def _date(self, comparison: Comparison, value: Value) -> sql.Composed:
         column = sql.SQL(COLUMNS[comparison.field])
@@ -197,7 +207,13 @@ class _Compiler:
 
     def _holds(self, name: str, value: Any = None) -> sql.Composed:
         known = sql.SQL(CONDITIONS[name])
-        return known.format() if value is None else known.format(self._value(value))
+        if value is None:
+            return known.format()
+        if name in LOOKUPS:
+            lookup = Lookup.of(name, self._name(), value)
+            self.lookups.append(lookup)
+            value = lookup.place
+        return known.format(self._value(value))
 
     def _value(self, value: Any) -> sql.Placeholder:
         name = self._name()

@@ -66,7 +66,7 @@ def explain(tx: Transaction, filters: listing.Filters, *, limit: int = 10) -> tu
 
     Raises `NotFound` if nothing matches and a filter names what does not exist.
     """
-    conditions, params = listing.conditions_of(tx.actor, filters)
+    conditions, params = listing.conditions_of(tx, filters)
     query = CONSIDER.format(
         conditions=sql.SQL("\n  AND ").join(conditions), best_first=sql.SQL(task_rows.BEST_FIRST)
     )

@@ -146,7 +146,9 @@ def suggest(
     `limit` is the most tasks, `None` for all. Raises `NotFound` if nothing matches and a filter
     names what does not exist.
     """
-    query, given = compose(tx.actor, filters, weights)
+    wanted = listing.asked(tx.actor, filters)
+    query, given = compose(wanted, filters, weights)
+    listing.look_up(tx, wanted)
     ranked = tx.rows(query, given | {"now": now, "limit": limit}, _Ranked)
     if not ranked:
         listing.check_names(tx, filters)
@@ -163,19 +165,22 @@ def suggest(
     )
 
 
-def compose(actor: str, filters: Filters, weights: Weights) -> tuple[sql.Composed, dict[str, Any]]:
+def compose(
+    wanted: listing.Asked, filters: Filters, weights: Weights
+) -> tuple[sql.Composed, dict[str, Any]]:
     """Return the query of a ranking and its parameters, but for `now` and `limit`."""
-    conditions, given = listing.conditions_of(actor, filters)
     anybody = bool(filters.assignees) or filters.assigned is not None
     query = RANK.format(
         closed=sql.SQL(claims.CLOSED),
         not_archived=sql.SQL(claims.NOT_ARCHIVED),
         startable=sql.SQL(STARTABLE),
-        conditions=sql.SQL("\n      AND ").join(conditions),
+        conditions=sql.SQL("\n      AND ").join(wanted.conditions),
         mine=sql.SQL("true") if anybody else claims.MINE,
         me=sql.SQL(claims.ME),
     )
-    return query, given | {f"urgency_{name}": value for name, value in asdict(weights).items()}
+    return query, wanted.params | {
+        f"urgency_{name}": value for name, value in asdict(weights).items()
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,8 +160,8 @@ BEGIN
 END $$;
 """
 
-# What is open, in the orders of ids, due dates and priorities. After years it is a small part of
-# what there is, and the last.
+# What is open, in the orders that it is asked for in. After years it is a small part of what there
+# is, and the last.
 OPEN = """
 CREATE INDEX tasks_open_idx ON tasks (id)
     WHERE status IN ('todo', 'in_progress') AND deleted_at IS NULL;
@@ -169,13 +169,60 @@ CREATE INDEX tasks_open_due_idx ON tasks (coalesce(due, 'infinity'::timestamptz)
     WHERE status IN ('todo', 'in_progress') AND deleted_at IS NULL;
 CREATE INDEX tasks_open_priority_idx ON tasks (priority, id)
     WHERE status IN ('todo', 'in_progress') AND deleted_at IS NULL;
--- Projects differ a lot in size, which the planner does not see in a key: a page of a large one is
--- read in order, and not sorted.
+CREATE INDEX tasks_open_created_idx ON tasks (created_at, id)
+    WHERE status IN ('todo', 'in_progress') AND deleted_at IS NULL;
+CREATE INDEX tasks_open_updated_idx ON tasks (updated_at, id)
+    WHERE status IN ('todo', 'in_progress') AND deleted_at IS NULL;
+CREATE INDEX tasks_working_idx
+    ON tasks (priority, coalesce(due, 'infinity'::timestamptz), created_at, id)
+    WHERE status = 'in_progress' AND deleted_at IS NULL;
+-- How frequent a part of a title is, the planner estimates by a sample of titles.
+ALTER TABLE tasks ALTER COLUMN title SET STATISTICS 400;
+-- A page of a large project is read in order, and not sorted.
 CREATE INDEX tasks_project_id_id_idx ON tasks (project_id, id);
 """
 
+# Of an import, a statement tags and assigns thousands of tasks: their lists are made all at once.
+LISTS = """
+CREATE OR REPLACE FUNCTION record_list(field text, changed jsonb, added boolean) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE tasks SET version = tasks.version + 1
+    WHERE tasks.id IN (SELECT (jsonb_object_keys(changed))::bigint)
+      AND tasks.xmin <> pg_current_xact_id()::xid;
+
+    INSERT INTO history (entity, entity_id, task_id, version, old, new)
+    WITH difference AS MATERIALIZED (
+        SELECT key::bigint AS task_id, value AS names FROM jsonb_each(changed)
+    ), everything AS (
+        SELECT task_id, jsonb_array_elements_text(names) AS name, true AS differs FROM difference
+        UNION ALL
+        SELECT x.task_id, tags.name, false FROM task_tags x JOIN tags ON tags.id = x.tag_id
+        WHERE field = 'tags' AND x.task_id IN (SELECT task_id FROM difference)
+        UNION ALL
+        SELECT x.task_id, users.username, false
+        FROM assignments x JOIN users ON users.id = x.user_id
+        WHERE field = 'assignees' AND x.task_id IN (SELECT task_id FROM difference)
+    ), named AS (
+        SELECT task_id, name, bool_or(differs) AS differs FROM everything GROUP BY task_id, name
+    ), lists AS (
+        SELECT task_id, jsonb_agg(name ORDER BY name) AS long_list,
+               coalesce(jsonb_agg(name ORDER BY name) FILTER (WHERE NOT differs), '[]')
+                   AS short_list
+        FROM named GROUP BY task_id
+    )
+    SELECT 'task', lists.task_id, lists.task_id, tasks.version,
+           jsonb_build_object(field, CASE WHEN added THEN short_list ELSE long_list END),
+           jsonb_build_object(field, CASE WHEN added THEN long_list ELSE short_list END)
+    FROM lists LEFT JOIN tasks ON tasks.id = lists.task_id
+    ORDER BY lists.task_id;
+END $$;
+"""
+
 REMOVAL = """
-DROP INDEX tasks_open_idx, tasks_open_due_idx, tasks_open_priority_idx, tasks_project_id_id_idx;
+ALTER TABLE tasks ALTER COLUMN title SET STATISTICS -1;
+DROP INDEX tasks_open_idx, tasks_open_due_idx, tasks_open_priority_idx, tasks_open_created_idx,
+    tasks_open_updated_idx, tasks_working_idx, tasks_project_id_id_idx;
 DROP TRIGGER tasks_indexed ON tasks;
 DROP TRIGGER tasks_texts_changed ON tasks;
 DROP TRIGGER comments_indexed ON comments;
@@ -188,6 +235,37 @@ DROP FUNCTION tasks_index_new(), tasks_index_again(), comments_index(), index_ta
 """
 
 FORMER = """
+CREATE OR REPLACE FUNCTION record_list(field text, changed jsonb, added boolean) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE tasks SET version = tasks.version + 1
+    WHERE tasks.id IN (SELECT (jsonb_object_keys(changed))::bigint)
+      AND tasks.xmin <> pg_current_xact_id()::xid;
+
+    INSERT INTO history (entity, entity_id, task_id, version, old, new)
+    SELECT 'task', task_id, task_id, tasks.version,
+           jsonb_build_object(field, CASE WHEN added THEN short_list ELSE long_list END),
+           jsonb_build_object(field, CASE WHEN added THEN long_list ELSE short_list END)
+    FROM (
+        SELECT key::bigint AS task_id, value AS difference FROM jsonb_each(changed)
+    ) AS change
+    LEFT JOIN tasks ON tasks.id = task_id
+    CROSS JOIN LATERAL (
+        SELECT coalesce(jsonb_agg(name ORDER BY name) FILTER (WHERE NOT difference ? name), '[]')
+                   AS short_list,
+               coalesce(jsonb_agg(name ORDER BY name), '[]') AS long_list
+        FROM (
+            SELECT jsonb_array_elements_text(difference) AS name
+            UNION
+            SELECT tags.name FROM task_tags JOIN tags ON tags.id = tag_id
+            WHERE field = 'tags' AND task_tags.task_id = change.task_id
+            UNION
+            SELECT username FROM assignments JOIN users ON users.id = user_id
+            WHERE field = 'assignees' AND assignments.task_id = change.task_id
+        ) AS everything
+    ) AS lists;
+END $$;
+
 CREATE OR REPLACE FUNCTION end_claim() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE claims SET user_id = NULL, claimed_at = NULL, expires_at = NULL, assigned = false
@@ -218,7 +296,7 @@ ALTER TABLE tasks DROP COLUMN extra;
 
 
 def upgrade() -> None:
-    run(EXTRA, SEARCH, TRIGRAMS, CLAIMS, OPEN)
+    run(EXTRA, SEARCH, TRIGRAMS, CLAIMS, OPEN, LISTS)
 
 
 def downgrade() -> None:
