@@ -130,6 +130,7 @@ def find(
     filter or the query names what does not exist.
     """
     wanted = Wanted.by(query, filters, tx.actor)
+    listing.look_up(tx, wanted.asked)
     ranked = tx.rows(wanted.ranked, wanted.params | {"most": RANKED, "limit": limit}, _Ranked)
     if not ranked:
         listing.check_names(tx, wanted.filters)
@@ -164,23 +165,27 @@ class _Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word, the beginning of one, or words in a row; and the tsquery that it stands for."""
+    """A word, the beginning of one, or words in a row; and the tsquery that it stands for.
+
+    `anywhere` is that for the words of a row in any order.
+    """
 
     text: str
     tsquery: sql.Composed
+    anywhere: sql.Composed | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a search asks for: words every task must have, other words, and `filters`.
 
-    `conditions` are those of the filters; `params` are the parameters of them and of the words.
+    `asked` is what the filters stand for; `params` are the parameters of it and of the words.
     """
 
     demanded: tuple[Word, ...]
     others: tuple[Word, ...]
     filters: Filters
-    conditions: tuple[sql.Composable, ...]
+    asked: listing.Asked
     params: dict[str, Any]
 
     @classmethod
@@ -198,8 +203,8 @@ class Wanted:
                 hint="A list needs none: concord task list, with the same options.",
             )
         narrowed = replace(filters, query=rest)
-        conditions, given = listing.conditions_of(actor, narrowed)
-        return cls(demanded, others, narrowed, tuple(conditions), params | given)
+        asked = listing.asked(actor, narrowed)
+        return cls(demanded, others, narrowed, asked, params | asked.params)
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -213,13 +218,24 @@ class Wanted:
         return FIND.format(
             # Words that are in no index ask for nothing: the planner knows whether it is so.
             matches=sql.SQL("(x.document @@ {query} OR numnode({query}) = 0)").format(
-                query=_every(self.demanded)
+                query=_every([*self.demanded, *self._in_a_row])
             )
             if self.demanded
             else sql.SQL("true"),
-            conditions=_and(self.conditions),
+            conditions=_and(self.asked.conditions),
             ranking=_either([*parts, *(word.tsquery for word in self.others)]),
         )
+
+    @property
+    def _in_a_row(self) -> Iterator[Word]:
+        """The words of those that are to stand in a row, again, and in any order.
+
+        This asks for nothing more, but the planner takes words in a row to be as frequent as the
+        same words anywhere in a text, and would read very many texts until it has enough.
+        """
+        for word in self.demanded:
+            if word.anywhere is not None:
+                yield Word(word.text, word.anywhere)
 
     @property
     def marked(self) -> sql.Composed:
@@ -249,7 +265,7 @@ class Wanted:
         query = SIMILAR.format(
             likeness=sql.SQL(" + ").join(LIKENESS.format(schema, name) for name in names),
             conditions=_and(
-                [*self.conditions, *has, *(IS_LIKE.format(name, schema) for name in names)]
+                [*self.asked.conditions, *has, *(IS_LIKE.format(name, schema) for name in names)]
             ),
         )
         return query, self.params | texts
@@ -272,6 +288,7 @@ def _suggest(tx: Transaction, wanted: Wanted) -> SearchResult:
     if not unknown or place is None:
         return SearchResult((), unknown=told, tolerant=place is not None)
     query, given = wanted.similar(known, unknown, place)
+    listing.look_up(tx, wanted.asked)
     tx.execute(LOOSEN, {"alike": ALIKE})
     similar = tx.rows(query, given | {"most": RANKED, "limit": SUGGESTED}, Similar)
     return SearchResult((), unknown=told, similar=similar)
@@ -308,7 +325,8 @@ def _words(asked: Iterable[Text], params: dict[str, Any]) -> tuple[Word, ...]:
         for word in [text.words] if text.exact else text.words.split():
             name = f"word_{len(params)}"
             tsquery, params[name] = queries.tsquery(replace(text, words=word), name)
-            words.append(Word(word, tsquery))
+            anywhere = queries.tsquery(Text(word), name)[0] if text.exact and " " in word else None
+            words.append(Word(word, tsquery, anywhere))
     return tuple(words)
 
 

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 Period = Literal["day", "week"]
 By = Literal["project", "person", "tag"]
 
+# Workers read most of a large table, and hand on the little that counts.
+IN_PARALLEL: LiteralString = """
+-- in_parallel: what many rows cost that go from one process to another, for this transaction
+SELECT set_config('parallel_tuple_cost', '0.01', true)
+"""
+
 # Where each day begins in the zone, whatever the clocks did that night; the last entry is where the
 # last day ends. Boundaries are made once, so that a task costs a search among them instead of a
 # conversion.
@@ -36,9 +42,9 @@ SELECT ((%(first)s::date + n)::timestamp AT TIME ZONE %(zone)s)
 FROM generate_series(0, %(days)s) AS n ORDER BY n
 """
 
-# One pass: as most tasks were created, and closed, before the first day or on few days, they fall
-# into few groups, and only these are told apart by what happened. Day 0 is all the time before,
-# which one comparison tells without a search.
+# One pass. What was over before the first day changes no sum, and in years of use that is most; the
+# rest falls into few groups, and only these are told apart by what happened. Day 0 is all the time
+# before, which one comparison tells without a search.
 DAYS = sql.SQL("""
 -- count_days: what was created, completed and canceled on each day
 WITH fates AS (
@@ -49,7 +55,9 @@ WITH fates AS (
            CASE WHEN t.canceled_at < %(begin)s THEN 0
                ELSE width_bucket(t.canceled_at, %(bounds)s::timestamptz[]) END AS canceled,
            count(*) AS tasks
-    FROM tasks t WHERE {conditions}
+    FROM tasks t
+    WHERE (coalesce(t.completed_at, t.canceled_at, 'infinity') >= %(begin)s
+           OR t.created_at >= %(begin)s) AND {conditions}
     GROUP BY 1, 2, 3
 )
 SELECT event.day, sum(tasks) FILTER (WHERE event.kind = 'created')::bigint,
@@ -75,11 +83,11 @@ WHERE t.completed_at >= %(begin)s AND t.completed_at < %(end)s AND {conditions}
 GROUP BY GROUPING SETS ((period), ())
 """)
 
-# What was over before all this counts for nothing, and in years of use that is most. The names,
-# which many rows share, are joined to the few groups that are left.
+# The names, which many rows share, are joined to the few groups that are left.
 GROUPS = sql.SQL("""
--- count_groups: what was created, completed, canceled and left open in each
-SELECT counted.key, {name}, counted.created, counted.completed, counted.canceled, counted.open
+-- count_groups: what was created, completed, canceled and left open in each, and how long it took
+SELECT {name}, counted.created, counted.completed, counted.canceled, counted.open,
+       counted.lead, counted.cycle
 FROM (
     SELECT {key} AS key,
            count(*) FILTER (WHERE t.created_at >= %(begin)s AND t.created_at < %(end)s) AS created,
@@ -89,7 +97,13 @@ FROM (
                AS canceled,
            count(*) FILTER (
                WHERE t.created_at < %(end)s
-                 AND coalesce(t.completed_at, t.canceled_at, 'infinity') >= %(end)s) AS open
+                 AND coalesce(t.completed_at, t.canceled_at, 'infinity') >= %(end)s) AS open,
+           percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (
+               ORDER BY extract(epoch FROM t.completed_at - t.created_at)::double precision
+           ) FILTER (WHERE t.completed_at >= %(begin)s AND t.completed_at < %(end)s) AS lead,
+           percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (
+               ORDER BY extract(epoch FROM t.completed_at - t.started_at)::double precision
+           ) FILTER (WHERE t.completed_at >= %(begin)s AND t.completed_at < %(end)s) AS cycle
     FROM tasks t {members}
     WHERE (coalesce(t.completed_at, t.canceled_at, 'infinity') >= %(begin)s
            OR t.created_at >= %(begin)s) AND {conditions}
@@ -97,19 +111,7 @@ FROM (
 ) AS counted
 LEFT JOIN {names} ON g.id = counted.key
 WHERE counted.created + counted.completed + counted.canceled + counted.open > 0
-ORDER BY counted.completed DESC, counted.open DESC, 2
-""")
-
-GROUP_DURATIONS = sql.SQL("""
--- measure_groups: how long what was completed took in each
-SELECT {key},
-       percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (
-           ORDER BY extract(epoch FROM t.completed_at - t.created_at)::double precision),
-       percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (
-           ORDER BY extract(epoch FROM t.completed_at - t.started_at)::double precision)
-FROM tasks t {members}
-WHERE t.completed_at >= %(begin)s AND t.completed_at < %(end)s AND {conditions}
-GROUP BY {key}
+ORDER BY counted.completed DESC, counted.open DESC, 1
 """)
 
 
@@ -122,8 +124,10 @@ class Grouping(NamedTuple):
     name: LiteralString
 
 
+# With the column alone, the planner would rather read all tasks one by one in the order of an index
+# of projects than sort a part of them.
 GROUPINGS: dict[By, Grouping] = {
-    "project": Grouping("t.project_id", "", "projects g", "g.key"),
+    "project": Grouping("(t.project_id + 0)", "", "projects g", "g.key"),
     "person": Grouping(
         "x.user_id", "LEFT JOIN assignments x ON x.task_id = t.id", "users g", "g.username"
     ),
@@ -169,11 +173,12 @@ def flow(
     A task of several people or tags counts for each. Raises `NotFound` if there is nothing, and a
     filter names what does not exist.
     """
+    tx.execute(IN_PARALLEL)
     count = (last - first).days + 1
     days = [first + timedelta(days=n) for n in range(count)]
     bounds = tx.scalars(BOUNDS, {"first": first, "days": count, "zone": zone})
     step = 1 if period == "day" else 7
-    conditions, given = listing.conditions_of(tx.actor, filters)
+    conditions, given = listing.conditions_of(tx, filters)
     within = sql.SQL("\n  AND ").join(conditions)
     given |= {
         "bounds": list(bounds),
@@ -231,18 +236,21 @@ def _groups(
 ) -> Callable[[], tuple[Flow, ...]]:
     """Return what gives the flow of each group."""
     parts = {name: sql.SQL(part) for name, part in GROUPINGS[by]._asdict().items()}
-    durations = tx.later(GROUP_DURATIONS.format(conditions=within, **parts), given, _took)
-    rows = tx.later(GROUPS.format(conditions=within, **parts), given, lambda *columns: columns)
     first, last = days[0].isoformat(), days[-1].isoformat()
 
-    def flows() -> tuple[Flow, ...]:
-        took, unknown = dict(durations()), _NONE_COMPLETED
-        return tuple(
-            Flow(name, first, last, created, completed, canceled, left, *took.get(key, unknown))
-            for key, name, created, completed, canceled, left in rows()
-        )
+    def told(
+        name: str | None,
+        created: int,
+        completed: int,
+        canceled: int,
+        left: int,
+        lead: Spread,
+        cycle: Spread,
+    ) -> Flow:
+        took = _durations(lead, cycle)
+        return Flow(name, first, last, created, completed, canceled, left, *took)
 
-    return flows
+    return tx.later(GROUPS.format(conditions=within, **parts), given, told)
 
 
 def _day(
