@@ -108,6 +108,8 @@ class _Issue:
 
     def row(self, parent: str | None, blockers: list[str], known: frozenset[str]) -> ImportedTask:
         """Return the task with these, and with all other dependencies in its description."""
+        if not self.dependencies:
+            return self.task
         carried = {("parent-child", parent), *(("blocks", blocker) for blocker in blockers)}
         rest = [
             each.line
@@ -233,7 +235,7 @@ def _text(record: dict[str, Any], key: str) -> str | None:
     if value is None:
         return None
     value = _storable(value, key)
-    return value if value.strip() else None
+    return None if not value or value.isspace() else value
 
 
 def _storable(value: object, what: str) -> str:

@@ -7,6 +7,7 @@ character; they do not begin with `-` (an option) and are not digits alone (an i
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 
 NAME_LIMIT = 64
 """The most characters a tag or a username holds."""
@@ -31,6 +32,7 @@ def user_name(text: str) -> str:
     return f"user-{name}" if name.lower() in ("me", "none") else name
 
 
+@lru_cache(maxsize=1024)  # a file of many tasks has few names
 def _name(text: str, prefix: str) -> str:
     words = "".join(" " if _separates(char) else char for char in text).split()
     name = "-".join(words).lstrip("-")[:NAME_LIMIT]

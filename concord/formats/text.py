@@ -75,7 +75,7 @@ def fault(text: str) -> str | None:
     """Return why PostgreSQL cannot store `text` (a predicate: "holds …"), None where it can."""
     if "\0" in text:
         return "holds a NUL character, which PostgreSQL cannot store"
-    if _SURROGATE.search(text):
+    if not text.isascii() and _SURROGATE.search(text):
         return "holds bytes or half a surrogate pair that are no character"
     return None
 

@@ -6,6 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from concord.formats import text
@@ -135,6 +136,7 @@ def title_words(title: str) -> tuple[Token, ...]:
     )
 
 
+@lru_cache(maxsize=4096)  # most words of a file are the same few
 def _token(word: str) -> Token:
     # A key with a value that it cannot have is just a key.
     if len(word) > 1 and word[0] in "+@":
@@ -242,6 +244,7 @@ def _rule(value: str) -> str | None:
     return f"{'every' if match[1] else 'after'} {match[2]}" if match else None
 
 
+@lru_cache(maxsize=4096)
 def _moment(day: date | None, clock: time, zone: tzinfo | None) -> datetime | None:
     try:
         return datetime.combine(day, clock, zone).astimezone(UTC) if day else None

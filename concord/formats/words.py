@@ -8,6 +8,8 @@ that an import can show the whole table, and can refuse a word that nobody has t
 from __future__ import annotations
 
 import re
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeVar, cast, get_args
 
 from concord.errors import Usage
@@ -37,6 +39,7 @@ class Words:
         """Take rules as they are typed: `KIND:WORD=MEANING`. Raises `Usage` for what is none."""
         self._rules = dict(map(_rule, rules))
         self._used: dict[tuple[Kind, str], MappedWord] = {}
+        self._counts: Counter[tuple[Kind, str]] = Counter()
 
     def status(self, word: str, known: Mapping[str, Status]) -> Status:
         """Return the status that a word stands for; `todo` for one that nobody knows.
@@ -65,7 +68,9 @@ class Words:
     @property
     def used(self) -> tuple[MappedWord, ...]:
         """The words that the file has used so far, by kind and word."""
-        return tuple(self._used[key] for key in sorted(self._used))
+        return tuple(
+            replace(self._used[key], tasks=self._counts[key]) for key in sorted(self._used)
+        )
 
     @property
     def unknown(self) -> tuple[MappedWord, ...]:
@@ -80,9 +85,9 @@ class Words:
 
     def _note(self, kind: Kind, word: str, meaning: Noted) -> Noted:
         key = kind, _folded(word)
-        before = self._used.get(key)
-        count = 1 if before is None else before.tasks + 1
-        self._used[key] = MappedWord(kind, before.word if before else word.strip(), meaning, count)
+        if key not in self._used:
+            self._used[key] = MappedWord(kind, word.strip(), meaning, 0)
+        self._counts[key] += 1
         return meaning
 
 

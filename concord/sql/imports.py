@@ -70,7 +70,8 @@ ANALYZE import_tasks
 """
 
 # Tags and users are compared in lower case, because that is how they are told apart; a parent by
-# what the file calls it, if it is the one that the file names or named last time.
+# what the file calls it, if it is the one that the file names or named last time. What is new is
+# compared with nothing.
 PLAN: LiteralString = """
 -- plan_import: each row with what changed on which side
 CREATE TEMPORARY TABLE import_plan ON COMMIT DROP AS
@@ -125,23 +126,28 @@ SELECT told.*,
        coalesce(base, '{}') || theirs || jsonb_build_object(
            'blocked_by', coalesce(linking.refs, '[]'), 'comments', coalesce(speaking.hashes, '{}')
        ) AS saying,
-       ARRAY(SELECT key FROM jsonb_object_keys(theirs) AS key
+       CASE WHEN compares THEN ARRAY(
+             SELECT key FROM jsonb_object_keys(theirs) AS key
              WHERE theirs -> key <> ours -> key
                AND (base -> key IS NULL OR theirs -> key <> base -> key)
              UNION SELECT 'blocked_by' WHERE linking.changed
              UNION SELECT 'comments' WHERE speaking.changed
-             ORDER BY 1) AS changed,
-       ARRAY(SELECT key FROM jsonb_object_keys(theirs) AS key
+             ORDER BY 1) ELSE '{}' END AS changed,
+       CASE WHEN compares THEN ARRAY(
+             SELECT key FROM jsonb_object_keys(theirs) AS key
              WHERE theirs -> key <> ours -> key
                AND (base -> key IS NULL OR theirs -> key <> base -> key)
                AND (base -> key IS NULL OR ours -> key <> base -> key OR trashed)
              UNION SELECT 'blocked_by' WHERE linking.changed AND (base IS NULL OR trashed)
              UNION SELECT 'comments' WHERE speaking.changed AND trashed
-             ORDER BY 1) AS clashing
+             ORDER BY 1) ELSE '{}' END AS clashing
 FROM told
 LEFT JOIN compared ON compared.line = told.line
 LEFT JOIN linking ON linking.line = told.line
 LEFT JOIN speaking ON speaking.line = told.line
+CROSS JOIN LATERAL (
+    SELECT ours IS NOT NULL OR linking.changed IS TRUE OR speaking.changed IS TRUE AS compares
+) AS known
 """
 
 ANALYZE_PLAN: LiteralString = """
