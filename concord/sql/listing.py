@@ -17,7 +17,8 @@ from concord.database import Isolation, transaction
 from concord.errors import Usage
 from concord.models import Page, Task
 from concord.sql import projects, queries, tags, users
-from concord.sql.conditions import CONDITIONS, LOOKUPS, NONE, Lookup, pattern, people
+from concord.sql.conditions import CONDITIONS, NONE, pattern, people
+from concord.sql.lookups import LOOKUPS, Lookup
 from concord.sql.task_rows import FACTS, JOINS, task
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from psycopg import sql
 
 from concord.query import And, Comparison, Not, Or, Span, Text, comparisons
 from concord.sql import projects, tags, users
-from concord.sql.conditions import CONDITIONS, LOOKUPS, Lookup, pattern, people
+from concord.sql.conditions import CONDITIONS, pattern, people
+from concord.sql.lookups import LOOKUPS, Lookup
 from concord.vocabulary import PRIORITIES
 
 if TYPE_CHECKING:
