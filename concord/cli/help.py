@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from concord.cli.lazy import Command
+from concord.plain import visible
 
 if TYPE_CHECKING:
     from concord.cli.root import Root
@@ -25,7 +26,8 @@ def help_command(ctx: click.Context, path: tuple[str, ...]) -> None:
     words = root.expanded(path)
     found = root.follow(current, words)
     if words != path:
-        click.echo(f"{path[0]} stands for: {shlex.join(words[: len(words) - len(path) + 1])}\n")
+        told = shlex.join(words[: len(words) - len(path) + 1])
+        click.echo(visible(f"{path[0]} stands for: {told}\n"))
     elif len(found.command_path.split()) <= len(path):
         raise click.UsageError(f"{found.command_path} has no subcommands", found)
-    click.echo(found.get_help())
+    click.echo(visible(found.get_help()))

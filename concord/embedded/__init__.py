@@ -2,7 +2,8 @@
 
 A data directory holds one server:
 
-    postgresql-18/      the database cluster, by the major version of PostgreSQL
+    postgresql-18/      the database cluster, by the major version of PostgreSQL; `upgrade` keeps
+                        that of the older version beside it
     run/                its socket, unless the path is unfit for one: see `embedded.address`
     lock                held by the command that starts or stops the server
     server.lock         held by each process of the server as long as it lives
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from concord.embedded.cluster import Cluster, Status
+    from concord.embedded.upgrade import Upgraded
 
 START_SECONDS = 60
 """Longest wait for a server to take connections, or to end."""
@@ -104,6 +106,39 @@ def stop(data_dir: Path) -> None:
     with cluster.errors():
         if cluster.home.is_dir():
             _exclusively(cluster, lambda: _bring_down(cluster), unless=lambda: False)
+
+
+def upgrade_data(
+    data_dir: Path, programs: Path | None, tell: Callable[[str], None]
+) -> Upgraded | None:
+    """Carry the data over to the installed PostgreSQL, whose major version is newer than its own.
+
+    `programs` is where the user says that the older ones are, `None` for the usual places, and
+    `tell` is told what is being done. The server is ended if it runs. Returns `None` if there is
+    nothing to do. Raises `DatabaseUnavailable` and `Usage`; then the data is as it was.
+    """
+    from concord.embedded import upgrade
+    from concord.embedded.launch import prepare_home
+
+    cluster = _cluster(data_dir)
+    done: Upgraded | None = None
+
+    def act() -> None:
+        nonlocal done
+        older = upgrade.find_programs(cluster, programs)
+        if older is None:
+            return
+        _bring_down(cluster)
+        with cluster.locked("server.lock") as lock:
+            if lock is None:
+                raise cluster.failure("the embedded server has not ended")
+            done = upgrade.carry_over(cluster, lock, older, tell)
+
+    with cluster.errors():
+        if cluster.version() is not None:
+            prepare_home(cluster)
+            _exclusively(cluster, act, unless=lambda: False)
+    return done
 
 
 def status(data_dir: Path) -> Status:

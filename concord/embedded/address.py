@@ -20,8 +20,13 @@ SERVICE_USER = "concord-postgres"
 PORT = 5432
 """Only a part of the socket's name: the server does not listen on the network."""
 
-SOCKET = f".s.PGSQL.{PORT}"
-"""The file name that PostgreSQL gives its socket."""
+
+def socket_name(port: int) -> str:
+    """Return the file name that PostgreSQL gives its socket."""
+    return f".s.PGSQL.{port}"
+
+
+SOCKET = socket_name(PORT)
 
 SOCKET_PATH_LONGEST = 103
 """Bytes in the path of a Unix socket on macOS; Linux has 107."""

@@ -42,6 +42,8 @@ class Status:
     socket_dir: Path
     version: str | None
     """Major version of PostgreSQL that the data is for; `None`: there is no data."""
+    data: Path | None
+    """The directory of the database cluster."""
     log: Path
     """The log that was written last; it need not exist."""
 
@@ -140,7 +142,9 @@ class Cluster:
         """Return what there is of the server."""
         postmaster = self.postmaster()
         pid = None if postmaster is None else postmaster.process.pid
-        return Status(pid, self.socket_dir, self.version(), self.log())
+        version = self.version()
+        data = None if version is None else self.home / f"postgresql-{version}"
+        return Status(pid, self.socket_dir, version, data, self.log())
 
     def interrupt(self) -> None:
         """Ask the server, if one runs, for a fast shutdown."""

