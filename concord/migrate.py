@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from concord.errors import SchemaMismatch
 from concord.translation import translate
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from concord.settings import Settings
 
 
@@ -41,11 +44,16 @@ def head() -> str | None:
     return ScriptDirectory.from_config(config()).get_current_head()
 
 
-def engine(settings: Settings) -> sa.Engine:
-    """Return an SQLAlchemy engine over Concord's own way to connect."""
+def known() -> set[str]:
+    """Return all revisions that this code can bring a schema to."""
+    return {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
+
+
+def engine(settings: Settings, name: str = "init") -> sa.Engine:
+    """Return an SQLAlchemy engine over Concord's own way to connect, as the command `name`."""
 
     def creator() -> Connection:
-        connection = connect(settings, "init")
+        connection = connect(settings, name)
         connection.autocommit = False  # SQLAlchemy begins and commits in the driver's own way
         return connection
 
@@ -83,6 +91,56 @@ def upgrade(settings: Settings, *, schema: str | None = None) -> tuple[str | Non
     except DBAPIError as error:
         cause = error.orig
         raise (translate(cause) if isinstance(cause, psycopg.Error) else error) from error
+
+
+class Movable:
+    """A connection in whose transaction the schema can be moved to any revision, and back."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        self.driver: Connection = driver
+
+    def revision(self) -> str | None:
+        """Return the revision of the schema, `None` if there is none."""
+        return revision(self._connection)
+
+    def move(self, wanted: str) -> None:
+        """Bring the schema to a revision that this code knows, from one that it knows.
+
+        What an older one has no place for is lost.
+        """
+        made, found = config(), self.revision()
+        made.attributes["connection"] = self._connection
+        # Revisions are numbered, so the order of their names is that in which they were made.
+        if found is None or found < wanted:
+            command.upgrade(made, wanted)
+        elif found > wanted:
+            command.downgrade(made, wanted)
+
+
+@contextmanager
+def movable(settings: Settings, name: str) -> Generator[Movable]:
+    """Yield a new connection of the command `name`; what is not committed in the end is undone.
+
+    Raises `ConcordError` for what the server refuses.
+    """
+    try:
+        with engine(settings, name).connect() as connection:
+            target = Movable(connection)
+            try:
+                yield target
+            except BaseException:
+                with suppress(psycopg.Error):
+                    target.driver.rollback()
+                connection.invalidate()  # or it would be asked to roll back even if it is gone
+                raise
+    except DBAPIError as error:
+        cause = error.orig
+        raise (translate(cause) if isinstance(cause, psycopg.Error) else error) from error
+    except psycopg.Error as error:
+        raise translate(error) from error
 
 
 def revision(connection: sa.Connection) -> str | None:

@@ -554,6 +554,22 @@ class ListPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of a transaction: whether it is `saved`, and then what history says of it.
+
+    `not saved`: it was rolled back, or this server has never had it. `saved nothing`: it was
+    committed, and had changed nothing. `running`: it has not ended. `unknown`: a standby is asked.
+    """
+
+    xid: str
+    outcome: Literal["saved", "saved nothing", "not saved", "running", "unknown"]
+    at: datetime | None
+    actor: str | None
+    operation: str | None
+    tasks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TableContents:
     """What a table holds. Its checksum is the same in whatever order the rows come.
 

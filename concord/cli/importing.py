@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from concord.cli.app import App, pass_app
-from concord.cli.lazy import Group
+from concord.cli.lazy import Entry, Group
 from concord.cli.options import KEY
 from concord.formats.catalogue import FORMATS, READ
 
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 import_command = Group(
     "import",
+    entries={
+        "archive": Entry(
+            "archiving:import_archive",
+            "Bring in what `export --all` wrote, into an empty database.",
+        )
+    },
     help="Bring in tasks from a file, all of them or none. Safe to run again: what the file has"
     " already brought is not brought twice, and what was changed here since is never overwritten.",
 )

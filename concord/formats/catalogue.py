@@ -37,12 +37,16 @@ class Format:
         """Return what reads a seekable binary stream, or a directory's path."""
         return cast("Any", self._module()).parse
 
-    def dumper(self, title: str) -> Callable[[Iterable[ExportedTask]], Iterable[Any]]:
+    def dumper(
+        self, title: str, *, spreadsheet: bool = False
+    ) -> Callable[[Iterable[ExportedTask]], Iterable[Any]]:
         """Return what writes lines without their ends; for a directory (file name, content).
 
-        `title` is what a document is about, for formats that are one.
+        `title` is what a document is about, for formats that are one; `spreadsheet` is for CSV.
         """
         dump = cast("Any", self._module("_dump")).dump
+        if spreadsheet:
+            return partial(dump, spreadsheet=True)
         return partial(dump, name=title) if self.name in _TITLED else dump
 
     def _module(self, suffix: str = "") -> ModuleType:

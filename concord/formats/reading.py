@@ -146,20 +146,48 @@ def opened(file: str, kind: Format) -> Generator[BinaryIO | Path]:
             if not path.is_dir():
                 raise Usage(f"{file} is no directory", hint="Name the directory of the project.")
             yield path
-        elif file == "-":
+        else:
+            with seekable(file) as stream:
+                yield stream
+    except OSError as error:
+        raise _unreadable(file, error) from None
+
+
+def _unending(file: str) -> Usage:
+    """Return the error for the like of /dev/zero: memory would end before it does."""
+    return Usage(f"cannot read {file}: it has no end", hint="Name a file, or -.")
+
+
+@contextmanager
+def seekable(file: str) -> Generator[BinaryIO]:
+    """Yield a stream of what is in a file, or on standard input (`-`), that can be read again.
+
+    What cannot is put into a temporary file. Raises `Usage`.
+    """
+    try:
+        if file == "-":
             with tempfile.TemporaryFile() as spool:
                 shutil.copyfileobj(sys.stdin.buffer, spool)
+                spool.seek(0)
                 yield spool
-        else:
-            with path.open("rb") as stream:
-                if stream.seekable():
-                    yield stream
-                    return
-                with tempfile.TemporaryFile() as spool:
-                    shutil.copyfileobj(stream, spool)
-                    yield spool
+            return
+        path = Path(file)
+        with path.open("rb") as stream:
+            if stream.seekable():
+                if path.is_char_device() and stream.read(1):
+                    raise _unending(file)
+                yield stream
+                return
+            with tempfile.TemporaryFile() as spool:
+                shutil.copyfileobj(stream, spool)
+                spool.seek(0)
+                yield spool
     except OSError as error:
-        raise Usage(f"cannot read {file}: {error.strerror}", hint="Name a file, or -.") from None
+        raise _unreadable(file, error) from None
+
+
+def _unreadable(file: str, error: OSError) -> Usage:
+    return Usage(f"cannot read {file}: {error.strerror}", hint="Name a file, or -.")
 
 
 def _fault(value: Any) -> str | None:
