@@ -21,7 +21,7 @@ from psycopg.pq import TransactionStatus
 
 from concord import outcome
 from concord.connections import connect
-from concord.errors import ConcordError, Contention, SchemaMismatch
+from concord.errors import Bug, CommitUnknown, ConcordError, Contention, SchemaMismatch
 from concord.records import Isolation, Record
 from concord.transaction import (
     Entangled,
@@ -96,7 +96,8 @@ class Database:
     `command` names the command for `application_name` and history. `observe` is called with the
     `Record` of each attempt. `schema` is a scratch schema to work in instead of the default.
     `newcomer` says what becomes of an actor whom the database does not know: in the embedded
-    one they are added, in a shared one refused, unless told otherwise.
+    one they are added, in a shared one refused, unless told otherwise. With `standby` it is a
+    standby that is read from: what it tells may be old, so no operation that writes runs on it.
     """
 
     def __init__(
@@ -107,8 +108,10 @@ class Database:
         observe: Callable[[Record], None] | None = None,
         schema: str | None = None,
         newcomer: Literal["add", "refuse", "ignore"] | None = None,
+        standby: bool = False,
     ) -> None:
         self._newcomer = newcomer or ("add" if settings.embedded else "refuse")
+        self._standby = standby
         self._settings = settings
         self._command = command
         self._observe = observe
@@ -122,6 +125,8 @@ class Database:
         `ConcordError`; whatever it raises, nothing was written, except for `CommitUnknown`,
         which says that this cannot be told.
         """
+        if self._standby and not operation.read_only:
+            raise Bug(f"{operation.name} writes, and was to run on a standby")
 
         def work(tx: Transaction) -> R:
             return operation(tx, *args, **kwargs)
@@ -165,7 +170,7 @@ class Database:
         Raises `DatabaseUnavailable`.
         """
         if self._connection is None or self._connection.closed:
-            self._connection = connect(self._settings, self._command)
+            self._connection = connect(self._settings, self._command, standby=self._standby)
         return self._connection
 
     def _observed(
@@ -179,7 +184,7 @@ class Database:
                 record.sqlstate = error.sqlstate
             elif isinstance(error, ConcordError):
                 record.sqlstate = error.details.get("sqlstate")
-            record.outcome = "retry" if isinstance(error, _RETRYABLE) else "failed"
+            record.outcome = _outcome(error)
             raise
         else:
             record.outcome = "done"
@@ -198,8 +203,8 @@ class Database:
                 tx, result = self._work(connection, operation, record, work)
             except Outdated as old:
                 _roll_back(connection, record)
-                if not self._settings.embedded or self._schema is not None:
-                    raise schema_mismatch(old.found) from None
+                if not self._settings.embedded or self._standby or self._schema is not None:
+                    raise schema_mismatch(old.found, standby=self._standby) from None
                 # The embedded schema is Concord's own affair: bring it up to date and begin again.
                 from concord.migrate import upgrade
 
@@ -263,8 +268,10 @@ class Database:
 
     def _commit(self, connection: Connection, operation: Operation[P, R], record: Record) -> None:
         started = time.perf_counter()
+        warned: list[str] = []
         try:
-            tag = connection.execute("COMMIT").statusmessage
+            with outcome.warnings(connection) as warned:
+                tag = connection.execute("COMMIT").statusmessage
         except _RETRYABLE:
             raise
         except (pg.OperationalError, pg.InterfaceError) as error:
@@ -275,17 +282,29 @@ class Database:
             raise translate(error) from error
         else:
             require_commit(operation.name, tag)
+            if warned:
+                raise outcome.doubtful(record, warned[0])
         finally:
             record.waited([("COMMIT", 0)], time.perf_counter() - started)
 
 
-def schema_mismatch(found: str | None) -> SchemaMismatch:
+def _outcome(error: BaseException) -> str:
+    if isinstance(error, _RETRYABLE):
+        return "retry"
+    # The log is asked for these later, by `concord doctor --unknown`.
+    return "unknown" if isinstance(error, CommitUnknown) else "failed"
+
+
+def schema_mismatch(found: str | None, *, standby: bool = False) -> SchemaMismatch:
     """Return the error for a database of another schema revision than this code's."""
+    what = "standby" if standby else "database"
     return SchemaMismatch(
-        "the database is not initialised for Concord"
+        f"the {what} is not initialised for Concord"
         if found is None
-        else f"the database has schema {found}, this Concord needs {SCHEMA_HEAD}",
-        hint="Run: concord init",
+        else f"the {what} has schema {found}, this Concord needs {SCHEMA_HEAD}",
+        hint="It follows the primary, and may not be so far yet: try again, or without --replica."
+        if standby
+        else "Run: concord init",
         found=found,
         expected=SCHEMA_HEAD,
     )

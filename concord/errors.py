@@ -114,7 +114,7 @@ class Contention(ConcordError):
 
 
 class CommitUnknown(Contention):
-    """The connection was lost while COMMIT was under way: it may or may not have happened."""
+    """COMMIT may or may not have happened: the connection was lost, or the server has doubts."""
 
 
 class Forbidden(ConcordError):

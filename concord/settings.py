@@ -24,6 +24,8 @@ from concord.errors import Usage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from concord.dotenv import Dotenv
+
 PREFIX = "CONCORD_"
 PROJECT_FILE = ".concord.toml"
 ALIASES = "alias"
@@ -112,17 +114,20 @@ class Setting:
     about: str
     project_file: bool = False
     """Whether `.concord.toml` may set it."""
+    dotenv: bool = True
+    """Whether `.env` may set it: it may come with a checkout, and say where files are written."""
 
 
 SETTINGS: dict[str, Setting] = {
     "database_url": Setting(_url, None, "PostgreSQL to use; unset: the embedded server"),
+    "replica_url": Setting(_url, None, "standby of it to read from with `--replica`"),
     "user": Setting(_text, None, "who you are; unset: your login name"),
-    "data_dir": Setting(_path, None, "directory of the embedded server"),
+    "data_dir": Setting(_path, None, "directory of the embedded server", dotenv=False),
     "project": Setting(_text, None, "default project of `task add`", project_file=True),
     "view": Setting(_text, None, "default view of `task list`", project_file=True),
     "output": Setting(_one_of(*OUTPUTS), "auto", "auto, json, jsonl, csv, quiet", True),
     "log_level": Setting(_one_of(*LOG_LEVELS), "warning", "debug, info, warning, error"),
-    "log_file": Setting(_path, None, "where the JSON log is written"),
+    "log_file": Setting(_path, None, "where the JSON log is written", dotenv=False),
     "connect_timeout": Setting(_milliseconds, "10s", "longest wait for a connection"),
     "lock_timeout": Setting(_milliseconds, "10s", "longest wait for a lock"),
     "statement_timeout": Setting(_milliseconds, "30s", "longest run of one statement"),
@@ -139,11 +144,16 @@ SETTINGS: dict[str, Setting] = {
 """Setting name → what it is. `CONCORD_` + the name in capitals is its environment variable."""
 
 
+_URLS = tuple(name for name, setting in SETTINGS.items() if setting.parse is _url)
+"""Settings that may hold a password."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """The settings of one command, and for each the layer it came from."""
 
     database_url: str | None
+    replica_url: str | None
     user: str
     data_dir: Path
     project: str | None
@@ -162,11 +172,29 @@ class Settings:
     urgency_blocking: float
     urgency_in_progress: float
     provenance: Mapping[str, str]
+    dotenv: Dotenv | None = None
+    """The `.env` of the working directory, followed or not."""
+    own_urls: tuple[str, ...] = ()
+    """The databases that the user's own file names, whatever `.env` and the environment say."""
+
+    @cached_property
+    def foreign_urls(self) -> tuple[str, ...]:
+        """The databases in use because `.env` names them."""
+        if self.dotenv is None:
+            return ()
+        source = str(self.dotenv.path)
+        decided = (name for name in _URLS if self.provenance[name] == _told_by(source, name))
+        return tuple(getattr(self, name) for name in decided)
 
     @cached_property
     def embedded(self) -> bool:
         """Whether the embedded server is meant."""
         return self.database_url is None
+
+    @cached_property
+    def database_name(self) -> str:
+        """Which database is meant, without a password: by this, a log tells it from others."""
+        return str(self.data_dir) if self.database_url is None else hide_password(self.database_url)
 
     @cached_property
     def log_path(self) -> Path:
@@ -176,10 +204,10 @@ class Settings:
     def shown(self) -> Iterator[tuple[str, object, str]]:
         """Yield (name, value fit to be shown, where it came from)."""
         for field in fields(self):
-            if field.name == "provenance":
+            if field.name not in SETTINGS:
                 continue
             value = getattr(self, field.name)
-            if field.name == "database_url" and value is not None:
+            if field.name in _URLS and value is not None:
                 value = hide_password(value)
             elif field.name == "log_file":
                 value = self.log_path
@@ -203,10 +231,12 @@ def load(
     environment = os.environ if environment is None else environment
     directory = _working_directory() if directory is None else directory
     raw: dict[str, tuple[object, str]] = {}
+    own = _from_user_file(environment)
+    dotenv = _dotenv(directory)
     for layer in (
-        _from_user_file(environment),
+        own,
         _from_project_file(directory),
-        _from_dotenv(directory),
+        _from_dotenv(dotenv),
         _from_environment(environment, "environment"),
         {name: (value, "command line") for name, value in (flags or {}).items()},
     ):
@@ -221,7 +251,8 @@ def load(
         values["user"] = _login_name()
     if values["data_dir"] is None:
         values["data_dir"] = default_data_dir()
-    return Settings(**values, provenance=provenance)
+    own_urls = tuple(str(own[name][0]) for name in _URLS if name in own)
+    return Settings(**values, provenance=provenance, dotenv=dotenv, own_urls=own_urls)
 
 
 def variable(name: str) -> str:
@@ -249,6 +280,12 @@ def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]
     environment = os.environ if environment is None else environment
     known = {variable(name) for name in SETTINGS} | TASK_VARIABLES
     return sorted(key for key in environment if key.startswith(PREFIX) and key not in known)
+
+
+def state_directory(environment: Mapping[str, str] | None = None) -> Path:
+    """Return the directory for what Concord remembers of this user, which need not be there."""
+    override = (os.environ if environment is None else environment).get("XDG_STATE_HOME")
+    return Path(override) / "concord" if override else _platform_directory("user_state_path")
 
 
 def default_data_dir() -> Path:
@@ -293,7 +330,7 @@ def _checked(name: str, setting: Setting, value: object, source: str) -> Any:
         return setting.parse(value)
     except ValueError as error:
         shown = repr(hide_password(str(value)))
-        if name == "database_url" and "://" not in str(value):
+        if name in _URLS and "://" not in str(value):
             shown = "what it says"  # it may be, or hold, a password, and nothing tells where
         raise Usage(
             f"{name} = {shown} ({source}) is not {error}",
@@ -303,27 +340,40 @@ def _checked(name: str, setting: Setting, value: object, source: str) -> Any:
         ) from None
 
 
-def _from_environment(
-    environment: Mapping[str, str | None], source: str
-) -> dict[str, tuple[object, str]]:
+def _from_environment(environment: Mapping[str, str], source: str) -> dict[str, tuple[object, str]]:
     return {
-        name: (value, f"{source} {variable(name)}")
+        name: (value, _told_by(source, name))
         for name in SETTINGS
         if (value := environment.get(variable(name)))
     }
 
 
-def _from_dotenv(directory: Path) -> dict[str, tuple[object, str]]:
-    path = directory / ".env"
-    # As a rule it is another program's, and need not be UTF-8, nor a file at all.
-    if PREFIX not in _read(path, errors="replace"):
+def _dotenv(directory: Path) -> Dotenv | None:
+    from concord import dotenv
+
+    try:
+        return dotenv.read(directory, PREFIX)
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(directory / ".env", error) from None
+
+
+def _from_dotenv(dotenv: Dotenv | None) -> dict[str, tuple[object, str]]:
+    if dotenv is None or dotenv.distrust is not None:
         return {}
-    text = _read(path)
-    from io import StringIO
+    for name, setting in SETTINGS.items():
+        if not setting.dotenv and variable(name) in dotenv.values:
+            raise Usage(
+                f"{dotenv.path}: {variable(name)} cannot be set here, for a foreign .env"
+                " could have files of yours written to",
+                hint=f"Take it out; set it in the environment, or {name} in {config_file()}.",
+                setting=name,
+                source=str(dotenv.path),
+            )
+    return _from_environment(dotenv.values, str(dotenv.path))
 
-    from dotenv import dotenv_values
 
-    return _from_environment(dotenv_values(stream=StringIO(text), interpolate=False), str(path))
+def _told_by(source: str, name: str) -> str:
+    return f"{source} {variable(name)}"
 
 
 def _from_project_file(directory: Path) -> dict[str, tuple[object, str]]:
@@ -378,10 +428,14 @@ def _from_toml(path: Path, allowed: set[str]) -> dict[str, tuple[object, str]]:
     return {name: (value, str(path)) for name, value in table.items()}
 
 
-def _read(path: Path, *, errors: str = "strict") -> str:
+def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors=errors)
+        return path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return ""
     except (OSError, UnicodeDecodeError) as error:
-        raise Usage(f"cannot read {path}: {error}", hint="Mend or remove the file.") from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> Usage:
+    return Usage(f"cannot read {path}: {error}", hint="Mend or remove the file.")

@@ -25,6 +25,7 @@ from psycopg.rows import args_row, scalar_row, tuple_row
 
 from concord.errors import Bug, NotFound
 from concord.records import Isolation
+from concord.translation import takes_no_writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -345,6 +346,9 @@ class Transaction:
         for asked in queue:
             if (answer := asked.answer) is None:
                 assert error is not None, "a statement without an answer or an error"
+                # What a standby answers to a BEGIN that says READ WRITE or SERIALIZABLE.
+                if asked.query in _BEGIN.values() and isinstance(error, pg.FeatureNotSupported):
+                    raise takes_no_writes(error) from error
                 # Not a statement of the operation, but one that opens the transaction.
                 if asked.told == "" and isinstance(error, pg.UndefinedTable | pg.UndefinedColumn):
                     raise Outdated(None) from error

@@ -42,6 +42,8 @@ def translate(error: psycopg.Error | UnicodeEncodeError) -> ConcordError:
                 hint="Nothing was written; raise CONCORD_STATEMENT_TIMEOUT if it needs longer.",
                 **facts,
             )
+        case pg.ReadOnlySqlTransaction():
+            return takes_no_writes(error)
         case pg.InsufficientPrivilege():
             return Forbidden(primary, hint="Ask the owner of the database for the right.", **facts)
         case pg.DataError():
@@ -49,7 +51,6 @@ def translate(error: psycopg.Error | UnicodeEncodeError) -> ConcordError:
         case (
             pg.OperationalError()
             | pg.InterfaceError()
-            | pg.ReadOnlySqlTransaction()
             | pg.IdleInTransactionSessionTimeout()
             | pg.TransactionTimeout()
         ):
@@ -60,3 +61,13 @@ def translate(error: psycopg.Error | UnicodeEncodeError) -> ConcordError:
             )
         case _:
             return Bug(f"an unexpected answer of the database: {primary}", **facts)
+
+
+def takes_no_writes(error: psycopg.Error) -> DatabaseUnavailable:
+    """Return the error for a server on which nothing can be written: as a rule, a standby."""
+    return DatabaseUnavailable(
+        f"this server takes no writes: {error.diag.message_primary or error}",
+        hint="Nothing was written. Is it a standby? Let CONCORD_DATABASE_URL lead to the primary, "
+        "or name all servers in it: of several, the one that accepts writes is used.",
+        sqlstate=error.sqlstate,
+    )

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from conftest import CommandLine, Result
 
 CHECKS = [
-    "server (by URL)", "latency", "server version", "database", "accepts writes", "schema",
-    "typo tolerance", "clock difference", "oldest transaction",
+    "server (by URL)", "latency", "server version", "database", "accepts writes", "pooler",
+    "schema", "typo tolerance", "clock difference", "oldest transaction",
 ]  # fmt: skip
 
 

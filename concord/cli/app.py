@@ -57,10 +57,12 @@ class App:
         self.fields: tuple[str, ...] | None = None
         self.no_color = False
         self.verbose = False
+        self.replica = False
         self.command = ""
         self._began = time.perf_counter()
         self._complained = False
         self._stdin_read = False
+        self._told_age = False
 
     @staticmethod
     def of(ctx: click.Context) -> App:
@@ -75,14 +77,19 @@ class App:
         """The settings, with the flags of the command line on top. Raises `Usage`."""
         from concord.settings import load
 
-        return load(self.flags)
+        loaded = self.__dict__["settings"] = load(self.flags)
+        if loaded.dotenv is not None:
+            from concord.cli import foreign
+
+            foreign.tell(self)
+        return loaded
 
     @cached_property
     def database(self) -> Database:
         """The database, not connected yet."""
         from concord.database import Database
 
-        return Database(self.settings, self.command, observe=self.observe)
+        return Database(self.settings, self.command, observe=self.observe, standby=self.replica)
 
     @cached_property
     def _cost(self) -> Cost:
@@ -106,7 +113,19 @@ class App:
             from concord import models
 
             self.render.check(getattr(models, model))
+        if self.replica and not self._told_age:
+            from concord.cli import replica
+
+            self._told_age = True
+            replica.tell_age(self)
         return self.database.run(operation, *args, **kwargs)
+
+    def check_replica(self) -> None:
+        """Raise `Usage` if `--replica` was given and does not belong."""
+        if self.replica:
+            from concord.cli import replica
+
+            replica.require(self)
 
     def show(self, items: Sequence[Any], *, many: bool) -> None:
         """Print changed or found things: one, or with `many` a list."""

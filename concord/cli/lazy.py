@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from concord.cli.app import App
 from concord.cli.options import OUTPUT_SECTION, common_options
 from concord.cli.querying import QueryWords
 
@@ -50,6 +51,11 @@ class Command(click.Command):
             for words in self._query_words():
                 found += words.shell_complete(ctx, incomplete)
         return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it. Raises `Usage` for `--replica` where it does not belong."""
+        App.of(ctx).check_replica()
+        return super().invoke(ctx)
 
     def _query_words(self) -> list[QueryWords]:
         return [param for param in self.params if isinstance(param, QueryWords)]

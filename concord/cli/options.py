@@ -19,7 +19,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 LARGEST_ID = 2**63 - 1
 OUTPUT_SECTION = frozenset(
-    {"json", "jsonl", "csv", "quiet", "fields", "no_color", "verbose", "as_user"}
+    {"json", "jsonl", "csv", "quiet", "fields", "no_color", "verbose", "as_user", "replica"}
 )
 """Names of the options that every command has, shown apart in help."""
 
@@ -59,6 +59,13 @@ def common_options() -> list[click.Parameter]:
             callback=_remember_flag("user"),
             shell_complete=completing.users,
             help="Act as this user.",
+        ),
+        click.Option(
+            ["--replica"],
+            is_flag=True,
+            expose_value=False,
+            callback=_remember("replica"),
+            help="Only read, and from a standby: replica_url.",
         ),
     ]
 

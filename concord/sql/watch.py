@@ -41,9 +41,10 @@ PAGE = 2000
 """Changes that one poll reads, and what is left of the last transaction among them."""
 
 MOMENT: LiteralString = """
--- watch_moment: what a snapshot of now shows, and the newest transaction in history
+-- watch_moment: what a snapshot of now shows, the newest transaction in history, and by whom
 SELECT pg_current_snapshot()::text,
-       (SELECT xid FROM history ORDER BY xid DESC LIMIT 1)::text::bigint
+       (SELECT xid FROM history ORDER BY xid DESC LIMIT 1)::text::bigint,
+       pg_is_in_recovery()
 """
 
 # What a snapshot does not show: what had not begun, and what had not ended. Said in this way, and
@@ -245,10 +246,11 @@ def poll(tx: Transaction, filters: Filters, cursor: Cursor, *, limit: int = PAGE
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """What a snapshot shows, as text, and the newest transaction in history."""
+    """What a snapshot shows, as text, the newest transaction in history, and if by a standby."""
 
     now: str
     newest: int | None
+    standby: bool = False
 
     def settled(self, since: Cursor | None) -> Snapshot:
         """Return what it shows, up to the newest transaction.
@@ -256,6 +258,12 @@ class _Moment:
         Raises `DatabaseUnavailable` where the ids of transactions tell nothing, and `Usage` for a
         cursor that is ahead of the moment.
         """
+        if self.standby:
+            # Its snapshots leave out what was running on the primary.
+            raise DatabaseUnavailable(
+                "a standby cannot be watched: it does not know what is still to be committed",
+                hint="Let CONCORD_DATABASE_URL lead to the primary.",
+            )
         shown, newest = Snapshot.parse(self.now), self.newest or 0
         if newest >= shown.end:
             raise DatabaseUnavailable(
