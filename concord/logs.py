@@ -5,8 +5,10 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from concord.settings import hide_password
+
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping, MutableMapping
 
     from concord.records import Cost, Record, Statement
     from concord.settings import Settings
@@ -54,6 +56,7 @@ def log_transaction(settings: Settings, command: str, record: Record, level: str
         getattr(logger, level)(
             "transaction",
             command=command,
+            database=settings.database_name,
             actor=settings.user,
             operation=record.operation,
             isolation=str(record.isolation),
@@ -90,6 +93,14 @@ def log_bug(settings: Settings | None, command: str, error: Exception) -> str:
     return f"Please report it with the log: {settings.log_path}"
 
 
+def _without_passwords(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Hide what is a password in a traceback: what libpq or a library says may quote a URL."""
+    if "exception" in event:
+        lines = str(event["exception"]).splitlines()
+        event["exception"] = "\n".join(map(hide_password, lines))
+    return event
+
+
 @contextmanager
 def _logger(settings: Settings) -> Generator[Any]:
     """Yield a logger on the log file. Each line is one write, so that many may share the file."""
@@ -105,6 +116,7 @@ def _logger(settings: Settings) -> Generator[Any]:
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
                 structlog.processors.format_exc_info,
+                _without_passwords,
                 structlog.processors.JSONRenderer(),
             ],
             wrapper_class=structlog.make_filtering_bound_logger(levels[settings.log_level]),

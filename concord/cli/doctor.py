@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,22 @@ TRANSACTION_LIMIT = 300.0
 """Seconds after which a running transaction is old: it keeps dead rows from being removed."""
 
 
+class _Xid(click.ParamType[str]):
+    """The id of a transaction, as errors and `history` show it."""
+
+    name = "xid"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the id. Raises `click.BadParameter` for what is none."""
+        text = str(value)
+        if not re.fullmatch("[0-9]{1,20}", text) or int(text) >= 2**64:
+            self.fail(f"{text!r} is no id of a transaction, such as 741")
+        return text
+
+
+_XID = _Xid()
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One thing that was looked at."""
@@ -43,10 +60,41 @@ class Diagnosis:
     settings: list[SettingRow]
 
 
-@click.command("doctor", cls=Command, examples=("concord doctor", "concord doctor --json"))
+@click.command(
+    "doctor",
+    cls=Command,
+    examples=(
+        "concord doctor",
+        "concord doctor --json",
+        "concord doctor --unknown 741",
+        "concord doctor --engine",
+    ),
+)
+@click.argument("xids", metavar="[XID]...", type=_XID, nargs=-1)
+@click.option(
+    "--unknown",
+    is_flag=True,
+    help="Say what became of these transactions, whose commit had no answer; without XID, of those"
+    " in the log.",
+)
+@click.option("--engine", is_flag=True, help="Try out on the server all that Concord needs of one.")
 @pass_app
-def doctor(app: App) -> None:
+def doctor(app: App, xids: tuple[str, ...], unknown: bool, engine: bool) -> None:
     """Check the database and the settings; exit 7 if anything is wrong."""
+    if unknown and engine:
+        raise click.UsageError("--unknown and --engine are two questions: ask one")
+    if xids and not unknown:
+        raise click.UsageError("transactions are for --unknown")
+    if unknown:
+        from concord.cli.unknown import tell
+
+        tell(app, xids)
+        return
+    if engine:
+        from concord.cli.engine import probe
+
+        probe(app)
+        return
     checks = _checks(app)
     bad = [check for check in checks if not check.ok]
     settings = [SettingRow(*row) for row in app.settings.shown()]
@@ -92,10 +140,12 @@ def _checks(app: App) -> list[Check]:
                 with suppress(ConcordError):
                     _, found = migrate.upgrade(app.settings)
             installed, indexed = server.trigrams(connection)
+            pooler = _pooler(connection)
     except psycopg.Error as error:
         failure = translate(error)
         return [Check(f"server ({server_kind})", False, failure.message, failure.hint)]
     oldest = facts.oldest_transaction
+    replica = [_replica(app)] if app.settings.replica_url is not None else []
     return [
         Check(f"server ({server_kind})", True, f"reached in {connected:.1f} ms"),
         Check("latency", True, f"{latency * 1000:.2f} ms a round trip"),
@@ -105,8 +155,11 @@ def _checks(app: App) -> list[Check]:
             "accepts writes",
             not facts.standby,
             "no, it is a standby" if facts.standby else "yes",
-            "Point CONCORD_DATABASE_URL to the primary.",
+            "Let CONCORD_DATABASE_URL lead to the primary, or name all servers in it: of several,"
+            " the one that accepts writes is used.",
         ),
+        pooler,
+        *replica,
         Check(
             "schema",
             found == database.SCHEMA_HEAD,
@@ -142,6 +195,45 @@ def _tolerance(*, installed: bool, indexed: bool) -> str:
         "off: pg_trgm is not installed; once an administrator has created it"
         " (CREATE EXTENSION pg_trgm), run: concord init"
     )
+
+
+def _replica(app: App) -> Check:
+    """Return whether there is a standby to read from, and how old what it tells may be."""
+    from concord.database import Database
+    from concord.sql import replicas
+
+    try:
+        with Database(app.settings, app.command, newcomer="ignore", standby=True) as standby:
+            age = standby.run(replicas.age)
+    except ConcordError as error:
+        return Check("replica", False, error.message, error.hint)
+    if not age.standby:
+        return Check("replica", True, "it is no standby")
+    behind = "an unknown time" if age.behind is None else f"at most {age.behind:.1f} s"
+    return Check("replica", True, f"{behind} behind")
+
+
+def _pooler(connection: Connection) -> Check:
+    """Return whether a pooler stands between us and the server, and takes transactions.
+
+    One that does not ends the connection.
+    """
+    import psycopg
+
+    from concord import connections
+
+    if not connections.behind_pooler(connection):
+        return Check("pooler", True, "none")
+    try:
+        with connection.transaction():
+            return Check("pooler", True, "yes: each transaction may get another session")
+    except psycopg.Error as error:
+        return Check(
+            "pooler",
+            False,
+            f"it takes no transactions: {' '.join(str(error).split())}",
+            "Set its pool_mode to transaction.",
+        )
 
 
 def _latency(connection: Connection) -> tuple[float, float]:
