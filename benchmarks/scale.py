@@ -7,8 +7,8 @@ both, in an order that rotates; what is compared is the median time of its trans
 to the answer to COMMIT. Aims: at most 3 times as long, and below 50 ms; for the board and for
 statistics, which count all tasks, below 2 s. Pages far back are compared with the first one.
 
-With --data-dir the large database stays there, and is used again the next time. The exit status is 1 if
-an aim is missed.
+With --data-dir the large database stays there, and is used again the next time. The exit status is
+1 if an aim is missed.
 """
 
 from __future__ import annotations

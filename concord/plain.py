@@ -50,7 +50,7 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
         separators=(",", ": " if indent else ":"),
     )
     # `json` escapes the C0 controls alone; the others are safe on no terminal either.
-    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return _CONTROL.sub(_numbered, text)
 
 
 def cell(value: Any) -> str:
@@ -71,8 +71,12 @@ def cell(value: Any) -> str:
 
 
 def tsv(value: Any) -> str:
-    """Return a cell of a tab-separated line: backslash, tab and line ends as `COPY` has them."""
-    return cell(value).translate(_TSV)
+    r"""Return a cell of a tab-separated line.
+
+    Backslash, tab and line ends are as `COPY` has them, other control characters `\u001b`: what
+    was in the text can be told from it, and `| head` shows it to a terminal.
+    """
+    return _CONTROL.sub(_numbered, cell(value).translate(_TSV))
 
 
 def visible(text: str) -> str:
@@ -88,6 +92,10 @@ def error_text(error: ConcordError, *, as_json: bool) -> str:
     if error.hint:
         lines.append(f"hint: {error.hint}")
     return visible("\n".join(lines))
+
+
+def _numbered(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
 
 
 def _escaped(match: re.Match[str]) -> str:

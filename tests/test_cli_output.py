@@ -89,6 +89,10 @@ COMMANDS: dict[str, str] = {
     "import beads - --project API": "created",
     "import spec-kit - --project API": "created",
     "db explain": "plan",
+    "db status": "running",
+    "db url": "url",
+    "db backup tasks.dump": "bytes",
+    "db restore tasks.dump --yes": "schema",
     "demo workflow": "command",
     "demo anomalies --scenario g2-item": "scenario",
     "demo step g2-item": "step",
@@ -153,7 +157,7 @@ def test_every_command_speaks_every_form(here: Here, form: str) -> None:
                 assert all(None not in row for row in rows), command
             case "quiet":
                 one_word = [line for line in result.out.splitlines() if line and "\t" not in line]
-                assert one_word or command.split()[0] in ("init", "import"), command
+                assert one_word or command.split()[0] in ("init", "import", "db"), command
                 assert one_word == result.out.splitlines(), command
             case _:
                 # A line a thing; `show` of one thing has a line a field, with its name.

@@ -11,12 +11,16 @@ from commands import Here
 
 from concord import __version__
 from concord.cli import ENTRIES, root, run
+from concord.cli.external import Takeover
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-COMMON = ("--json", "--jsonl", "--csv", "--quiet", "--fields", "--no-color", "--verbose", "--as")
+COMMON = (
+    *("--json", "--jsonl", "--csv", "--quiet", "--fields", "--no-color", "--verbose", "--as"),
+    "--replica",
+)
 
 WAITING = {"--nowait", "--lock-timeout"}
 PAGING = {"--limit", "--skip", "--after"}
@@ -31,7 +35,7 @@ STRUCTURE = {"--parent", "--auto-close", "--every", "--every-after"}
 OWN: dict[str, set[str]] = {
     "": {"--version"},
     "init": set(),
-    "doctor": set(),
+    "doctor": {"--unknown", "--engine"},
     "config": set(),
     "completion": set(),
     "alias": {"--replace", "--delete"},
@@ -112,9 +116,17 @@ OWN: dict[str, set[str]] = {
     "import spec-kit": {"--project", "--dry-run", "--skip-bad"},
     "import beads": {"--project", "--dry-run", "--skip-bad"},
     "import jsonl": {"--project", "--dry-run", "--skip-bad"},
-    "export": {"--project", "--trash"},
+    "import archive": set(),
+    "export": {"--all", "--project", "--trash", "--spreadsheet"},
     "db": set(),
     "db explain": FILTERS | PAGING | {"--view", "--analyze"},
+    "db start": set(),
+    "db stop": set(),
+    "db status": set(),
+    "db url": set(),
+    "db backup": {"--yes"},
+    "db restore": {"--yes"},
+    "db upgrade": {"--from-binaries"},
     "demo": set(),
     "demo race": {
         *("--scenario", "--strategy", "--workers", "--ops", "--duration", "--tasks", "--isolation"),
@@ -144,7 +156,7 @@ def path_of(ctx: click.Context) -> list[str]:
     return ctx.command_path.split()[1:]
 
 
-PATHS = [path_of(ctx) for ctx in contexts()]
+PATHS = [path_of(ctx) for ctx in contexts() if not isinstance(ctx.command, Takeover)]
 GROUPS = [path_of(ctx) for ctx in contexts() if isinstance(ctx.command, click.Group)]
 
 

@@ -47,6 +47,8 @@ DRAWN_IN = frozenset(
 RACE = "demo race --workers 2 --ops 8 --tasks 1 --think 2 --strategy none"
 
 EXTRA: dict[str, frozenset[str]] = {
+    "export --all archive.jsonl": frozenset(),
+    "import archive archive.jsonl": SCHEMA,
     **dict.fromkeys(COSTS, frozenset()),
     "search hello": frozenset({"lark"}),
     "task list --where status:todo": frozenset({"lark"}),
@@ -57,6 +59,10 @@ EXTRA: dict[str, frozenset[str]] = {
     "doctor": frozenset({"platformdirs"}),
     "db": frozenset(),
     "db explain": frozenset(),
+    "db status": frozenset(),
+    "db url": frozenset(),
+    "db backup tasks.dump": frozenset(),
+    "db restore tasks.dump --yes": SCHEMA,
     "agent run --once true": frozenset(),
     "undo": frozenset(),
     "export jsonl": frozenset(),
@@ -100,6 +106,10 @@ WITHOUT_DATABASE: dict[str, frozenset[str]] = {
     "alias mine history": frozenset({"tomlkit"}),
     "alias mine --delete": frozenset({"tomlkit"}),
     "demo check race.jsonl": frozenset(),
+    # They are for the embedded server, which is not in use here.
+    "db start --help": frozenset(),
+    "db stop --help": frozenset(),
+    "db upgrade --help": frozenset(),
     **dict.fromkeys(
         ("task", "project", "tag", "view", "user", "agent", "import", "demo"), frozenset[str]()
     ),
@@ -192,7 +202,7 @@ def test_every_command_has_a_budget() -> None:
         for command in commands(root)
         if not any(f"{line} ".startswith(f"{command} ") for line in lines)
     }
-    assert missing == set()
+    assert missing == {"db psql"}, "which ends as another program"
 
 
 def test_what_is_loaded_beyond_a_budget_or_not_at_all_is_named() -> None:

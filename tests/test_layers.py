@@ -22,15 +22,17 @@ FLOORS = (
     {"__main__", "reference"},
     {"cli"},
     {"race", "agent", "seed"},
-    {"render", "logs", "scratch", "aliases"},
+    {"render", "logs", "scratch", "aliases", "backup"},
     {"sql", "formats", "migrate"},
     {"database"},
     {"outcome"},
-    {"transaction"},
+    {"transaction", "libpq"},
+    {"redirection"},
     {"connections", "translation"},
     {"embedded", "query"},
     {
         "settings",
+        "executables",
         "constraints",
         "plain",
         "dates",
@@ -40,7 +42,7 @@ FLOORS = (
         "waiting",
         "order",
     },
-    {"errors", "vocabulary", "records"},
+    {"errors", "vocabulary", "records", "dotenv"},
 )
 """Modules and packages of `concord`, each importing only what lies below it."""
 
@@ -68,6 +70,8 @@ ONLY = {
     # `doctor` looks into what is too broken for an operation.
     "psycopg": {
         "connections",
+        "redirection",
+        "libpq",
         "database",
         "outcome",
         "transaction",
@@ -75,9 +79,11 @@ ONLY = {
         "sql",
         "migrate",
         "scratch",
+        "backup",
         "embedded",
         "race",
         "cli.doctor",
+        "cli.engine",
     },
     "concord.cli": {"cli", "reference", "__main__"},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from workers import psql
 
 from concord import logs
 from concord.records import Cost, Isolation, Record, Statement
-from concord.settings import load
+from concord.settings import hide_password, load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,6 +85,7 @@ def test_what_fails_is_logged_and_what_works_is_not(here: Here) -> None:
         "event": "transaction",
         "level": "warning",
         "command": "task show",
+        "database": hide_password(os.environ["CONCORD_DATABASE_URL"]),
         "actor": "ana",
         "operation": "comments.show",
         "isolation": "READ COMMITTED",

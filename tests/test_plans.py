@@ -375,7 +375,12 @@ def test_what_is_next_comes_in_the_order_of_the_index(crowded: Database) -> None
 def test_statistics_read_the_tasks_once_and_not_for_each_day(crowded: Database, by: By) -> None:
     within = sql.SQL(" AND ").join(ALL.conditions)
     bounds = [START + timedelta(days=n) for n in range(366)]
-    given = ALL.params | {"bounds": bounds, "starts": bounds[:-1], "begin": bounds[0], "end": bounds[-1]}
+    given = ALL.params | {
+        "bounds": bounds,
+        "starts": bounds[:-1],
+        "begin": bounds[0],
+        "end": bounds[-1],
+    }
     parts = {name: sql.SQL(part) for name, part in stats.GROUPINGS[by]._asdict().items()}
     for query, times in (
         (stats.DAYS.format(conditions=within), 1),

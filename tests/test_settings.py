@@ -246,7 +246,7 @@ def test_a_variable_that_means_nothing_is_a_likely_slip() -> None:
 def test_what_is_shown_has_every_setting_once(tmp_path: Path) -> None:
     rows = list(load_in(tmp_path, environment={"CONCORD_USER": "bo"}).shown())
     assert [row[0] for row in rows] == list(SETTINGS)
-    assert [field.name for field in fields(Settings)][:-1] == list(SETTINGS)
+    assert [field.name for field in fields(Settings) if field.name in SETTINGS] == list(SETTINGS)
     assert ("user", "bo", "environment CONCORD_USER") in rows
     assert all(isinstance(row[1], str | int | float | None) for row in rows)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -169,7 +170,7 @@ def _open(path: Path) -> None:
     # SIG_IGN, because the editor would inherit that.
     handler = signal.signal(signal.SIGINT, _leave_alone)
     try:
-        status = subprocess.run([*shlex.split(editor), str(path)], check=False).returncode
+        status = subprocess.run([*_command(editor), str(path)], check=False).returncode
     except (OSError, ValueError) as error:
         raise Usage(
             f"cannot run the editor {editor!r}: {error}", hint="Set VISUAL or EDITOR."
@@ -181,6 +182,11 @@ def _open(path: Path) -> None:
             f"the editor {editor!r} ended with status {status}; nothing was written",
             hint="Set VISUAL or EDITOR, or give the text on the command line.",
         )
+
+
+def _command(editor: str) -> list[str]:
+    """Return the words of an editor's command: quoted as for a shell, or a path as it is."""
+    return [editor] if shutil.which(editor) else shlex.split(editor)
 
 
 def _leave_alone(_: int, __: FrameType | None) -> None:

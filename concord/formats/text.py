@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from concord.vocabulary import TITLE_LIMIT
@@ -37,7 +38,8 @@ def lines(stream: BinaryIO) -> Iterator[str]:
         for line in decoded:
             yield line.removesuffix("\n")
     finally:
-        decoded.detach()
+        with suppress(ValueError):  # it is closed: whoever read it has given up
+            decoded.detach()
 
 
 def prose(data: bytes) -> Iterator[str]:

@@ -52,6 +52,7 @@ TABLE = {
     ),
     "SettingRow": ("name", "value", "source"),
     "Check": ("check", "ok", "value"),
+    "Probe": ("check", "ok", "value", "needed_by"),
     "Result": (
         *("scenario", "strategy", "isolation", "verdict", "ok", "failed", "retries", "unknown"),
         *("lost", "waits", "longest_wait_ms", "p50_ms", "p95_ms", "p99_ms", "ok_per_s"),
@@ -84,6 +85,7 @@ HANDLE = {
     "Undone": "entity_id",
     "SettingRow": "name",
     "Check": "check",
+    "Probe": "check",
     "Step": "xid",
     "Result": "verdict",
     "Finding": "scenario",
@@ -92,6 +94,8 @@ HANDLE = {
     "TaskRun": "task",
     "Seeded": "tasks",
     "ListPlan": "cost",
+    "ServerStatus": "running",
+    "DatabaseUrl": "url",
 }
 """Model → the field that names it on the command line; `id` otherwise."""
 
@@ -121,6 +125,9 @@ _PROSE = frozenset(
     | {"tags", "assignees", "isolation", "reasons", "why", "terms", "excerpt", "highlights"}
 )
 """Columns that wrap where room is short."""
+
+_LONGEST_TEXT = 5_000
+"""Characters of a cell on a terminal: to lay out many lines takes its time."""
 
 _LONGEST_WORD = 16
 """Cells that no prose column is narrowed below for the sake of a word."""
@@ -222,7 +229,7 @@ class Renderer:
         if self.output in ("json", "jsonl"):
             told = {"code": code, "message": message, "hint": hint, "details": details}
             text = dumps({"notice": told})
-        elif self.output == "quiet" and code not in ("cut", "kept"):
+        elif self.output == "quiet" and code not in ("cut", "kept", "replica", "dotenv"):
             return
         else:
             text = visible(f"{message}; {hint}" if hint else message)
@@ -300,9 +307,12 @@ class Renderer:
         """How many columns the terminal has."""
         return shutil.get_terminal_size().columns
 
-    def write(self, text: str, *, end: str = "\n") -> None:
-        """Print a line; to a terminal, nothing that it would obey."""
-        sys.stdout.write(visible(text) + "\n" if self._terminal else text + end)
+    def write(self, text: str, *, end: str = "\n", verbatim: bool = False) -> None:
+        """Print a line of which a terminal obeys nothing; in a pipe, `verbatim`, as it is."""
+        if verbatim and not self._terminal:
+            sys.stdout.write(text + end)
+        else:
+            sys.stdout.write(visible(text) + "\n")
 
     def _columns(self, model: type[Any], *, everything: bool = False) -> Sequence[str]:
         known = [field.name for field in fields(model)]
@@ -323,8 +333,8 @@ class Renderer:
         for number, item in enumerate(items):
             names = self._columns(type(item), everything=True)
             if number == 0 and header:
-                self.write(record(names))
-            self.write(record([getattr(item, name) for name in names]))
+                self.write(record(names), verbatim=True)
+            self.write(record([getattr(item, name) for name in names]), verbatim=True)
 
     def _indent(self) -> int | None:
         return 2 if self._terminal else None
@@ -388,8 +398,9 @@ class Renderer:
             console.print(line, soft_wrap=True)
 
     def _card(self, item: object) -> None:
-        from rich.markdown import Markdown
         from rich.text import Text
+
+        from concord.render.prose import Prose
 
         console = self.console()
         names = self._columns(type(item), everything=True)
@@ -397,12 +408,12 @@ class Renderer:
         console.print(_grid(shown, [_cell(item, name, alone=True) for name in shown]))
         if "description" in names and (description := getattr(item, "description", None)):
             console.print()
-            console.print(Markdown(visible(description)))
+            console.print(Prose(description))
         for comment in getattr(item, "comments", ()) if "comments" in names else ():
             said = _readable("created_at", comment.created_at)
             console.print()
             console.print(Text(f"{visible(comment.author)}, {said}", style="dim"))
-            console.print(Markdown(visible(comment.body)))
+            console.print(Prose(comment.body))
 
 
 def _unseen(what: str, done: int, of: int | None) -> None:
@@ -477,7 +488,7 @@ def _cell(item: object, name: str, *, alone: bool = False) -> Text:
         case Change() | Undone() if name == "entity" and not alone:
             return Text(visible(f"{item.entity} {item.entity_id}"))
         case Change() | Undone() if name == "change":
-            return Text(visible("\n".join(_changed(item))))
+            return Text(_legible("\n".join(_changed(item))))
         case _:
             text = _readable(name, getattr(item, name))
             return Text(text, style=_STYLES.get(text, ""))
@@ -502,7 +513,18 @@ def _readable(name: str, value: Any) -> str:
             return cell(value)  # within hours of the calendar's ends no local form exists
     if isinstance(value, dict):
         pairs = cast("dict[str, Any]", value).items()
-        return visible("\n".join(f"{key}: {cell(item)}" for key, item in pairs))
+        return _legible("\n".join(f"{key}: {cell(item)}" for key, item in pairs))
     if isinstance(value, tuple):
-        return visible(", ".join(cell(item) for item in cast("tuple[Any, ...]", value)))
-    return visible(cell(value))
+        return _legible(", ".join(cell(item) for item in cast("tuple[Any, ...]", value)))
+    return _legible(cell(value))
+
+
+def _legible(text: str) -> str:
+    """Return text as a terminal may show it; of one that nobody would read, the beginning."""
+    more = len(text) - _LONGEST_TEXT
+    return visible(text) if more <= 0 else f"{visible(text[:_LONGEST_TEXT])}… {left_out(more)}"
+
+
+def left_out(number: int) -> str:
+    """Return a note on characters that a terminal is not shown."""
+    return f"{number:,} more characters; all of it: --json"

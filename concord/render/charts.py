@@ -235,7 +235,7 @@ def cells(text: str) -> int:
 def _fitted(text: str, width: int) -> str:
     """Return text in just so many cells, cut if it is longer."""
     if cells(text) > width:
-        while cells(text) > width - 1:
+        while text and cells(text) > width - 1:
             text = text[:-1]
         text += "…"
     return text + " " * (width - cells(text))

@@ -86,6 +86,7 @@ CONDITIONS: dict[str, LiteralString] = {
 }
 """Name → the condition it stands for."""
 
+
 def pattern(text: str) -> str:
     """Return the pattern of LIKE for texts that hold `text` as it is."""
     literally = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
