@@ -429,9 +429,14 @@ def _send(
                 # The end waits for all answers, as long as others hold what a statement waits for.
                 interrupted = error
                 connection.cancel_safe()
-    except psycopg.Error as error:
-        failure = failure or error
+    except Exception as error:
+        # What was interrupted in the midst of a message may be out of step with the server.
+        if interrupted is None:
+            if not isinstance(error, psycopg.Error):
+                raise
+            failure = failure or error
     if interrupted is not None:
+        connection.close()
         raise interrupted
     return failure
 

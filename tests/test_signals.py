@@ -71,7 +71,8 @@ def test_while_it_starts(concord: CommandLine, url: str, module: str) -> None:
 
 
 def test_while_it_reads_its_settings(concord: CommandLine, url: str) -> None:
-    path = concord.home / ".env"
+    path = Path(concord.environment["XDG_CONFIG_HOME"], "concord", "config.toml")
+    path.parent.mkdir(parents=True)
     os.mkfifo(path)
     process = concord.start("task", "add", "one")
     with path.open("w"):  # opens once the other side does

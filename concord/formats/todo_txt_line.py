@@ -244,7 +244,6 @@ def _rule(value: str) -> str | None:
     return f"{'every' if match[1] else 'after'} {match[2]}" if match else None
 
 
-@lru_cache(maxsize=4096)
 def _moment(day: date | None, clock: time, zone: tzinfo | None) -> datetime | None:
     try:
         return datetime.combine(day, clock, zone).astimezone(UTC) if day else None
