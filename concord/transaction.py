@@ -430,7 +430,9 @@ def _send(
                 interrupted = error
                 connection.cancel_safe()
     except Exception as error:
-        # What was interrupted in the midst of a message may be out of step with the server.
+        # What was interrupted in the midst of a message may be out of step with the server, and the
+        # driver then complains of that instead.
+        interrupted = interrupted or _interruption(error)
         if interrupted is None:
             if not isinstance(error, psycopg.Error):
                 raise
@@ -439,6 +441,14 @@ def _send(
         connection.close()
         raise interrupted
     return failure
+
+
+def _interruption(error: BaseException) -> KeyboardInterrupt | None:
+    """Return the Ctrl-C during whose handling an error came up, if there was one."""
+    before = error.__context__
+    while before is not None and not isinstance(before, KeyboardInterrupt):
+        before = before.__context__
+    return before
 
 
 def _execute(asked: _Asked) -> psycopg.Error | UnicodeEncodeError | None:
