@@ -10,14 +10,32 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from concord.errors import ConcordError
 
 # C0 and C1 controls and DEL would be obeyed by the terminal; the marks that turn the direction of
-# text round would make a line read other than it is; lone surrogates (an argument that is no UTF-8)
-# cannot be written at all.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# text round, and the deprecated ones beside them, would make a line read other than it is; lone
+# surrogates (an argument that is no UTF-8) cannot be written at all. The tag characters repeat
+# ASCII and show nothing, so that a whole text can hide in them from whoever reads the screen, and
+# not from a program that is given the same line.
+#
+# Left as they are, because real scripts need them, and because each is a letter without width
+# among others, which hides no text and can turn none round: LRM, RLM and ALM (a number or a comma
+# between two directions), ZWJ and ZWNJ (Persian, the scripts of India, emoji), ZWSP (Thai, Khmer).
+_OBEYED = "\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u206f\ud800-\udfff"
+_TAGS = "\U000e0000-\U000e007f"
+# One selects a variant of the character before it; any more hide a byte each.
+_VARIANTS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
+# A flag of England, Scotland, Wales: a black one, the region's code in tags, and their end.
+_FLAG = "\U0001f3f4"
+_REGION = "[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f"
+# One class at the front: what has none of it, as nearly every text, is passed over quickly.
+_CONTROL = re.compile(
+    f"[{_OBEYED}{_TAGS}{_VARIANTS}{_FLAG}]"
+    f"(?:(?<={_FLAG}){_REGION}|(?<=[{_VARIANTS}])[{_VARIANTS}]+)?"
+)
+_SELECTOR = re.compile(f"[{_VARIANTS}]")
 _TSV = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -95,9 +113,30 @@ def error_text(error: ConcordError, *, as_json: bool) -> str:
 
 
 def _numbered(match: re.Match[str]) -> str:
-    return f"\\u{ord(match[0]):04x}"
+    return _replaced(match[0], _number)
 
 
 def _escaped(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return _replaced(match[0], _escape)
+
+
+def _replaced(found: str, replace: Callable[[str], str]) -> str:
+    """Return what was found, but for what is harmless at its place."""
+    if found[0] == _FLAG:
+        return found
+    if _SELECTOR.match(found):
+        return found[0] + "".join(map(replace, found[1:]))
+    return replace(found)
+
+
+def _number(char: str) -> str:
+    # JSON has numbers of 16 bits only.
+    units = char.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

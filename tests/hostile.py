@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
 from typing import Final
+
+
+def tagged(text: str) -> str:
+    """Return an ASCII text in tag characters, of which a terminal shows nothing."""
+    return "".join(chr(0xE0000 + ord(char)) for char in text)
+
 
 SEQUENCES: Final[dict[str, str]] = {
     "a colour": "\x1b[31m",
@@ -28,6 +35,10 @@ SEQUENCES: Final[dict[str, str]] = {
     "a next line in C1": "\x85",
     "a text turned round": "\u202egpj.exe",
     "isolated text": "\u2066\u2067\u2068abc\u2069",
+    "a text in tags, which show nothing": "\U000e0001" + tagged("evil") + "\U000e007f",
+    "a text behind a flag": f"\U0001f3f4{tagged('gbsct')}\U000e007f{tagged('evil')}",
+    "a text too long for a flag": f"\U0001f3f4{tagged('deleteall')}\U000e007f",
+    "a text in variation selectors": "\u2764\ufe0f\U000e0155\U000e0166",
 }
 """What it does → the text that does it."""
 
@@ -125,6 +136,9 @@ TEXTS: Final = (
 STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
 """What sets colours and weight (SGR), which Concord itself may send to a terminal."""
 
+FLAG: Final = re.compile("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f")
+"""A flag of a region, which is what tag characters are for."""
+
 _DIRECTIONS: Final = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
@@ -132,10 +146,20 @@ def obeyed(shown: str) -> set[str]:
     """Return what a terminal would obey in a text, or what would make it show another one."""
     return {
         char
-        for char in shown
-        if char not in "\t\n"
-        and (
-            unicodedata.category(char) in {"Cc", "Cs"}
-            or unicodedata.bidirectional(char) in _DIRECTIONS
-        )
+        for before, char in pairwise("x" + FLAG.sub("", shown))
+        if char not in "\t\n" and (_is_unsafe(char) or (_selects(before) and _selects(char)))
     }
+
+
+def _is_unsafe(char: str) -> bool:
+    return (
+        unicodedata.category(char) in {"Cc", "Cs"}
+        or unicodedata.bidirectional(char) in _DIRECTIONS
+        or "\u206a" <= char <= "\u206f"
+        or "\U000e0000" <= char <= "\U000e007f"
+    )
+
+
+def _selects(char: str) -> bool:
+    """Whether a character selects a variant of the one before it, as any but the first cannot."""
+    return unicodedata.name(char, "").startswith("VARIATION SELECTOR-")
