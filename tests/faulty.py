@@ -20,6 +20,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, LiteralString
 
+import clocks
 import psycopg
 from audit import check_history
 from conftest import open_directory
@@ -102,7 +103,10 @@ class Answer:
 
 
 class Running:
-    """A command in a process of its own, forked: Python and its modules are there already."""
+    """A command in a process of its own, forked: Python and its modules are there already.
+
+    Unless its environment preloads a library, which only a program that is started heeds.
+    """
 
     def __init__(self, write: Write, environment: Mapping[str, str]) -> None:
         self.write = write
@@ -118,6 +122,9 @@ class Running:
                 signal.signal(number, signal.SIG_DFL)
             os.dup2(self._out.fileno(), 1)
             os.dup2(self._out.fileno(), 2)
+            if "LD_PRELOAD" in environment:
+                anew = [sys.executable, "-m", "concord", *self.write.words, "--json"]
+                os.execve(sys.executable, anew, {**os.environ, **environment})
             sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
             sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
             os.environ.update(environment)
@@ -171,7 +178,7 @@ class Ground:
     @property
     def url(self) -> str:
         """The connection string of the database."""
-        return embedded.conninfo(self.directory)
+        return embedded.conninfo(self.directory, owner=True)
 
     @property
     def settings(self) -> Settings:
@@ -401,6 +408,26 @@ def statements_end(ground: Ground) -> Generator[Fault]:
 
 
 @contextmanager
+def clock_jumps(ground: Ground) -> Generator[Fault]:
+    """The clock of the commands is hours or years off, and is set again and again."""
+    off = ground.directory / "clock"
+
+    def set_clock(offset: str) -> None:
+        # In one step: whoever reads it finds a whole one.
+        new = off.with_suffix(".new")
+        new.write_text(offset)
+        new.replace(off)
+
+    def happen(running: Sequence[Running]) -> None:
+        while not all(map(_has_ended, running)):
+            set_clock(ground.random.choice(["+0", *clocks.OFFSETS]))
+            time.sleep(ground.random.uniform(0, 0.1))
+
+    set_clock(ground.random.choice(clocks.OFFSETS))
+    yield Fault(happen, clocks.jumping(off))
+
+
+@contextmanager
 def disk_full(ground: Ground) -> Generator[Fault]:
     """The disk is full, for a while. Only for a ground on a `small_disk`."""
     filler = ground.directory / "filler"
@@ -446,6 +473,7 @@ FAULTS: dict[str, Callable[[Ground], AbstractContextManager[Fault]]] = {
     "deadlock": deadlock,
     "too many connections": too_many,
     "statement time-out": statements_end,
+    **({"clock set": clock_jumps} if clocks.LIBRARY else {}),
 }
 """What can go wrong, by name."""
 
@@ -463,3 +491,7 @@ def _backends(ground: Ground) -> list[int]:
 def _await_end(one: Running) -> None:
     """Return when a command has ended, which is still to be asked after."""
     os.waitid(os.P_PID, one.pid, os.WEXITED | os.WNOWAIT)
+
+
+def _has_ended(one: Running) -> bool:
+    return os.waitid(os.P_PID, one.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
