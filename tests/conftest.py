@@ -9,25 +9,29 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import hypothesis
 import psycopg
 import pytest
 from databases import Databases
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pytest_postgresql.janitor import DatabaseJanitor
 
 from concord import embedded, migrate
 from concord.database import Database
+from concord.embedded import launch
 from concord.settings import Settings, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from commands import Here
+    from forking import Nursery
     from workers import Worker, Workers
 
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
@@ -84,9 +88,13 @@ class Server:
 def server() -> Iterator[Server]:
     """A running embedded server."""
     directory = open_directory()
+    # No test takes the power away from the machine; without fsync all else is as it is with it.
+    hasty = partial(launch.server_command, fsync="off")
     try:
-        embedded.start(directory)
-        yield Server(conninfo_to_dict(embedded.conninfo(directory)))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(launch, "server_command", hasty)
+            embedded.start(directory)
+        yield Server(conninfo_to_dict(embedded.conninfo(directory, owner=True)))
     finally:
         embedded.stop(directory)
         shutil.rmtree(directory, ignore_errors=True)
@@ -115,9 +123,47 @@ def databases(server: Server, template: str) -> Databases:
     return Databases(server, template)
 
 
+ALL_ASSIGNED: LiteralString = """
+CREATE OR REPLACE FUNCTION assigned_tasks() RETURNS SETOF bigint
+LANGUAGE sql STABLE SECURITY DEFINER
+BEGIN ATOMIC SELECT id FROM tasks; END
+"""
+CREW = sql.SQL("CREATE POLICY crew ON {} TO concord_user USING (true) WITH CHECK (true)")
+
+
+def make_crew(url: str) -> None:
+    """Let everybody see and change everything in a database."""
+    with psycopg.connect(url) as connection:
+        for (table,) in connection.execute(
+            "SELECT relname FROM pg_class WHERE relrowsecurity"
+        ).fetchall():
+            connection.execute(CREW.format(sql.Identifier(table)))
+        connection.execute(ALL_ASSIGNED)
+
+
+@pytest.fixture(scope="session")
+def crew_template(server: Server, template: str) -> Iterator[str]:
+    """The name of a database like the template, in which everybody may change everything."""
+    with server.janitor("concord_crew_template", template) as janitor:
+        make_crew(server.url(janitor.dbname))
+        yield janitor.dbname
+
+
+@pytest.fixture(scope="session")
+def crew_databases(server: Server, crew_template: str) -> Databases:
+    """Databases like the others, in which everybody may see and change everything."""
+    return Databases(server, crew_template)
+
+
 @pytest.fixture
-def url(server: Server, databases: Databases) -> Iterator[str]:
-    """A database with the schema and the user `ana`, and nothing else, for this test alone."""
+def url(server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database with the schema and the user `ana`, and nothing else, for this test alone.
+
+    What several people do to the same tasks, whosoever they are, is tried where everybody sees
+    everything: with `workers`, and in what is marked `crew`.
+    """
+    crew = "workers" in request.fixturenames or request.node.get_closest_marker("crew")
+    databases: Databases = request.getfixturevalue("crew_databases" if crew else "databases")
     name = databases.take()
     yield server.url(name)
     databases.give_back(name)
@@ -227,6 +273,15 @@ def finish(process: subprocess.Popen[str], stdin: str | None = None) -> Result:
 def concord(url: str, tmp_path: Path) -> CommandLine:
     """The real command line on this test's database, acting as `ana`."""
     return CommandLine(tmp_path, CONCORD_DATABASE_URL=url, CONCORD_USER="ana")
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """What starts processes of the command line faster than Python does."""
+    from forking import Nursery
+
+    with Nursery() as made:
+        yield made
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ not used again.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, LiteralString, cast
@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from typing import Self
 
     from conftest import Server
@@ -135,7 +136,7 @@ class Databases:
         """Return the name of a database that nobody uses."""
         if self._free:
             return self._free.pop()
-        janitor = self._server.janitor(f"test_{next(self._numbers)}", self._template)
+        janitor = self._server.janitor(f"{self._template}_{next(self._numbers)}", self._template)
         stack = self._used[janitor.dbname] = ExitStack()
         stack.enter_context(janitor)
         return janitor.dbname
@@ -150,6 +151,15 @@ class Databases:
             self._free.append(name)
         else:
             self._used.pop(name).close()
+
+    @contextmanager
+    def lent(self) -> Generator[str]:
+        """Yield the connection string of a database that nobody else uses meanwhile."""
+        name = self.take()
+        try:
+            yield self._server.url(name)
+        finally:
+            self.give_back(name)
 
 
 def _definitions(connection: psycopg.Connection[Any]) -> str:

@@ -15,7 +15,7 @@ from workers import psql
 if TYPE_CHECKING:
     from conftest import CommandLine
 
-TASKS, AGENTS, KILLS = 120, 8, 8
+TASKS, AGENTS, KILLS = 120, 8, 20
 
 SEED: LiteralString = """
 INSERT INTO tasks (title, owner_id) SELECT 'task ' || n, 1 FROM generate_series(1, %s) AS n

@@ -10,7 +10,6 @@ import pty
 import re
 import select
 import shlex
-import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conftest import CommandLine
+    from forking import Nursery
 
 CHECKOUT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md")
@@ -194,22 +194,14 @@ def test_examples_are_found() -> None:
 # Transcripts
 
 
-def at_terminal(command: str, concord: CommandLine) -> str:
-    """Run a line of shell on a terminal of 100 columns and return what it shows."""
+def at_terminal(command: str, concord: CommandLine, nursery: Nursery) -> str:
+    """Run a command line on a terminal of 100 columns and return what it shows."""
+    program, *arguments = shlex.split(command)
+    assert program == "concord", command
+    assert not set(command) & set("|&;<>$`"), "it takes a shell"
     controller, terminal = pty.openpty()
-    process = subprocess.Popen(
-        ["bash", "-c", command],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        cwd=concord.home,
-        env=concord.environment
-        | {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "TERM": "xterm",
-            "COLUMNS": "100",
-        },
-    )
+    environment = {"TERM": "xterm", "COLUMNS": "100"}
+    process = nursery.on_terminal(terminal, concord, *arguments, **environment)
     os.close(terminal)
     shown = b""
     try:
@@ -222,7 +214,7 @@ def at_terminal(command: str, concord: CommandLine) -> str:
             pytest.fail(f"still running after {TIMEOUT} s: {command}")
     finally:
         process.kill()
-        process.wait()
+        process.finish()
         os.close(controller)
     return re.sub("\x1b\\[[0-9;]*m", "", shown.decode()).replace("\r\n", "\n")
 
@@ -233,11 +225,15 @@ def transcript(block: str) -> list[tuple[str, str]]:
     return list(zip(pieces[1::2], pieces[2::2], strict=True))
 
 
-def test_the_tour_of_the_readme_shows_what_really_happens(concord: CommandLine) -> None:
+def test_the_tour_of_the_readme_shows_what_really_happens(
+    concord: CommandLine, nursery: Nursery
+) -> None:
     tour = [step for block in blocks("README.md", "console") for step in transcript(block)]
     assert len(tour) > 15
     for command, told in tour:
-        shown = "\n".join(line.rstrip() for line in at_terminal(command, concord).splitlines())
+        shown = "\n".join(
+            line.rstrip() for line in at_terminal(command, concord, nursery).splitlines()
+        )
         # A line of "…" stands for lines that are left out.
         pattern = re.escape(VOLATILE.sub("#", told)).replace("…\\\n", "(?:.*\\\n)*?")
         assert re.fullmatch(pattern, VOLATILE.sub("#", shown) + "\n"), f"{command}\n{shown}"

@@ -6,22 +6,23 @@ import random
 import signal
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, LiteralString
 
 import psycopg
 import pytest
 from audit import check_history
 from commands import Here
-from conftest import TIMEOUT, finish
+from conftest import TIMEOUT
 from made_up_files import FORMATS, Told
 
 from concord.sql import listing, tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from subprocess import Popen
 
     from conftest import CommandLine
+    from forking import Forked, Nursery
 
     from concord.database import Database
     from concord.models import Task
@@ -90,11 +91,13 @@ KINDS = {
 class Commands:
     """Runs commands, kills them, and looks at what they leave."""
 
-    def __init__(self, concord: CommandLine, database: Database, url: str) -> None:
+    def __init__(
+        self, concord: CommandLine, nursery: Nursery, database: Database, url: str
+    ) -> None:
         file = FORMATS["beads"](Told(number, tags=("one", "two")) for number in range(1, 121))
         (concord.home / "file").write_text(file, encoding="utf-8")
         self.ids = [database.run(tasks.add, tasks.NewTask(f"{n}")).id for n in range(BULK)]
-        self.start = concord.start
+        self.start = partial(nursery.start, concord)
         self._database = database
         self._url = url
         self._observer = psycopg.connect(url, autocommit=True)
@@ -106,11 +109,9 @@ class Commands:
             assert time.monotonic() < deadline, backends
             time.sleep(0.001)
 
-    def until_writing(self, process: Popen[str]) -> None:
+    def until_writing(self, process: Forked) -> None:
         """Wait for the first write of the only command that runs, or for its end."""
-        self.until(
-            lambda backends: process.poll() is not None or any(wrote for _, wrote, _ in backends)
-        )
+        self.until(lambda backends: process.has_ended() or any(wrote for _, wrote, _ in backends))
 
     def until_gone(self) -> None:
         """Wait for the server to notice that nobody is there any more."""
@@ -128,9 +129,11 @@ class Commands:
 
 
 @pytest.fixture
-def commands(concord: CommandLine, database: Database, url: str) -> Iterator[Commands]:
+def commands(
+    concord: CommandLine, nursery: Nursery, database: Database, url: str
+) -> Iterator[Commands]:
     """Commands to be killed."""
-    made = Commands(concord, database, url)
+    made = Commands(concord, nursery, database, url)
     yield made
     made.close()
 
@@ -153,7 +156,7 @@ def test_a_command_killed_at_any_moment_is_done_or_was_never_there(
     kind = KINDS[name]
     chance = random.Random(name)
     begun = time.monotonic()
-    assert finish(commands.start(*kind.command(commands.ids, 0))).code == 0
+    assert commands.start(*kind.command(commands.ids, 0)).finish().code == 0
     usual = time.monotonic() - begun
     killed = 0
     for n in range(1, KILLS + 1):
@@ -167,7 +170,7 @@ def test_a_command_killed_at_any_moment_is_done_or_was_never_there(
             commands.until_writing(process)
             time.sleep(chance.uniform(0, 0.02))
         process.kill()
-        killed += finish(process).code == -signal.SIGKILL
+        killed += process.finish().code == -signal.SIGKILL
         commands.until_gone()
         assert commands.done(kind, n) in (0, kind.whole)
         assert here(*kind.command(commands.ids, n)).code == 0
@@ -186,7 +189,7 @@ def test_a_command_killed_in_the_midst_of_its_transaction_was_never_there(
         process = commands.start(*command)
         commands.until(lambda backends: any(blocked for _, _, blocked in backends))
         process.kill()
-        assert finish(process).code == -signal.SIGKILL
+        assert process.finish().code == -signal.SIGKILL
     commands.until_gone()
     assert commands.done(kind, 1) == 0
     assert here(*command).code == 0

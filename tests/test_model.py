@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,7 +26,9 @@ from concord.vocabulary import PRIORITIES, STATUSES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from conftest import Server
+    from databases import Databases
+
+pytestmark = pytest.mark.crew
 
 PROJECTS = ("API", "WEB")
 ARCHIVED = "OLD"
@@ -67,8 +68,6 @@ SORTS: dict[str, Callable[[Modelled], Any]] = {
     "status": lambda task: STATUSES.index(task.status),
     "priority": lambda task: -PRIORITIES.index(task.priority),
 }
-
-_databases = count(1)
 
 
 @dataclass
@@ -110,15 +109,13 @@ class Modelled:
 class TaskCommands(RuleBasedStateMachine):
     """Runs each command on the database and on the model, and compares the two."""
 
-    def __init__(self, server: Server, template: str) -> None:
+    def __init__(self, databases: Databases) -> None:
         super().__init__()
         self.model: dict[int, Modelled] = {}
         self.made: list[int] = []
         self.tags: set[str] = set()
         self._opened = ExitStack()
-        janitor = server.janitor(f"model_{next(_databases)}", template)
-        self._opened.enter_context(janitor)
-        self.url = server.url(janitor.dbname)
+        self.url = self._opened.enter_context(databases.lent())
         self.database = self._opened.enter_context(Database(settings_for(self.url), "test"))
         self.database.run(users.add, "bo")
         for key in (*PROJECTS, ARCHIVED):
@@ -324,10 +321,10 @@ def named(people: list[str]) -> set[str]:
     return {"ana" if name == "me" else name.lower() for name in people}
 
 
-def test_the_commands_do_what_the_model_says(server: Server, template: str) -> None:
+def test_the_commands_do_what_the_model_says(crew_databases: Databases) -> None:
     class OnThisServer(TaskCommands):
         def __init__(self) -> None:
-            super().__init__(server, template)
+            super().__init__(crew_databases)
 
     run_state_machine_as_test(
         OnThisServer,

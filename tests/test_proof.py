@@ -1,6 +1,6 @@
 """No acknowledged write is ever lost: the trials that other task tools fail.
 
-Real processes of the command line, on one server, each trial as often as it takes to see a loss.
+Processes of the command line, on one server, each trial as often as it takes to see a loss.
 """
 
 from __future__ import annotations
@@ -12,31 +12,39 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from audit import check_history
-from conftest import finish, settings_for
+from conftest import settings_for
 
 from concord.database import Database
 from concord.sql import history, tasks, users
 
 if TYPE_CHECKING:
-    from subprocess import Popen
+    from collections.abc import Callable
 
     from conftest import CommandLine, Result
+    from forking import Forked, Nursery
+
+    Race = Callable[..., list[Result]]
 
 TRIALS = 12
-OFFSETS = [0.0, 0.01, 0.05]
+OFFSETS = [0.0, 0.004, 0.02]
 """Seconds between the starts of two processes."""
 
 
-def race(concord: CommandLine, offset: float, *commands: list[str]) -> list[Result]:
-    """Start processes so many seconds apart and return what they did."""
-    begin = time.monotonic()
-    processes: list[Popen[str]] = []
-    for number, command in enumerate(commands):
-        # Not a wait for something to happen: how far apart they start is what a trial varies.
-        while (left := begin + number * offset - time.monotonic()) > 0:
-            time.sleep(left)
-        processes.append(concord.start(*command))
-    return [finish(process) for process in processes]
+@pytest.fixture
+def race(concord: CommandLine, nursery: Nursery) -> Race:
+    """What starts processes so many seconds apart and returns what they did."""
+
+    def run(offset: float, *commands: list[str]) -> list[Result]:
+        begin = time.monotonic()
+        processes: list[Forked] = []
+        for number, command in enumerate(commands):
+            # Not a wait for something to happen: how far apart they start is what a trial varies.
+            while (left := begin + number * offset - time.monotonic()) > 0:
+                time.sleep(left)
+            processes.append(nursery.start(concord, *command))
+        return [process.finish() for process in processes]
+
+    return run
 
 
 def make(database: Database, number: int) -> list[int]:
@@ -50,12 +58,12 @@ def changes(database: Database, task: int) -> list[Any]:
 
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_two_edits_of_different_fields_are_both_kept(
-    offset: float, concord: CommandLine, database: Database, url: str
+    offset: float, race: Race, database: Database, url: str
 ) -> None:
     for task in make(database, TRIALS):
         title = ["task", "edit", str(task), "--title", "Later"]
         priority = ["task", "edit", str(task), "--priority", "high"]
-        results = race(concord, offset, title, priority)
+        results = race(offset, title, priority)
         assert [result.code for result in results] == [0, 0], results
         (edited,) = database.run(tasks.show, [task])
         assert (edited.title, edited.priority, edited.version) == ("Later", "high", 3)
@@ -64,14 +72,14 @@ def test_two_edits_of_different_fields_are_both_kept(
 
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_of_two_edits_at_one_version_exactly_one_succeeds(
-    offset: float, concord: CommandLine, database: Database, url: str
+    offset: float, race: Race, database: Database, url: str
 ) -> None:
     for task in make(database, TRIALS):
         edits = [
             ["task", "edit", str(task), "--title", title, "--if-version", "1", "--json"]
             for title in ("One", "Two")
         ]
-        results = race(concord, offset, *edits)
+        results = race(offset, *edits)
         assert sorted(result.code for result in results) == [0, 4], results
         winner, loser = sorted(results, key=lambda result: result.code)
         (edited,) = database.run(tasks.show, [task])
@@ -85,11 +93,11 @@ def test_of_two_edits_at_one_version_exactly_one_succeeds(
 
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_of_two_edits_of_one_field_history_shows_both(
-    offset: float, concord: CommandLine, database: Database, url: str
+    offset: float, race: Race, database: Database, url: str
 ) -> None:
     for task in make(database, 4):
         edits = [["task", "edit", str(task), "--title", title] for title in ("One", "Two")]
-        results = race(concord, offset, *edits)
+        results = race(offset, *edits)
         assert [result.code for result in results] == [0, 0], results
         first, second = changes(database, task)
         assert {first.new["title"], second.new["title"]} == {"One", "Two"}
@@ -99,12 +107,12 @@ def test_of_two_edits_of_one_field_history_shows_both(
 
 
 def test_sixteen_paragraphs_appended_at_once_are_all_kept(
-    concord: CommandLine, database: Database, url: str
+    race: Race, database: Database, url: str
 ) -> None:
     (task,) = make(database, 1)
     paragraphs = [f"Paragraph {n}." for n in range(16)]
     command = ["task", "edit", str(task), "--append-description"]
-    results = race(concord, 0, *([*command, paragraph] for paragraph in paragraphs))
+    results = race(0, *([*command, paragraph] for paragraph in paragraphs))
     assert [result.code for result in results] == [0] * 16, results
     (edited,) = database.run(tasks.show, [task])
     assert edited.description is not None
@@ -114,14 +122,14 @@ def test_sixteen_paragraphs_appended_at_once_are_all_kept(
 
 
 def test_sixty_four_assignments_to_one_task_at_once_are_all_there(
-    concord: CommandLine, database: Database, url: str
+    race: Race, database: Database, url: str
 ) -> None:
     (task,) = make(database, 1)
     people = [f"user{n}" for n in range(64)]
     for name in people:
         database.run(users.add, name)
     # Each also assigns one whom all the others assign: that must not make a duplicate.
-    results = race(concord, 0, *(["assign", str(task), name, "ana"] for name in people))
+    results = race(0, *(["assign", str(task), name, "ana"] for name in people))
     assert [result.code for result in results] == [0] * 64, results
     (assigned,) = database.run(tasks.show, [task])
     assert list(assigned.assignees) == sorted([*people, "ana"])
@@ -129,7 +137,7 @@ def test_sixty_four_assignments_to_one_task_at_once_are_all_there(
 
 
 def test_readers_beside_writers_see_whole_tasks_and_no_error(
-    concord: CommandLine, database: Database, url: str
+    race: Race, database: Database, url: str
 ) -> None:
     ids = [str(task) for task in make(database, 8)]
     writers = [
@@ -138,7 +146,7 @@ def test_readers_beside_writers_see_whole_tasks_and_no_error(
     ]
     readers = [["task", "list", "--jsonl"], ["task", "show", *ids, "--jsonl"], ["export", "jsonl"]]
     commands = [command for writer in writers for command in (writer, *readers)]
-    results = race(concord, 0, *commands)
+    results = race(0, *commands)
     assert [result.code for result in results] == [0] * len(commands), results
     for command, result in zip(commands, results, strict=True):
         if command in writers:

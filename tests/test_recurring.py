@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from audit import check_history
 from commands import Here, zone
-from conftest import finish
+from together import PATIENT, all_at_once
 from workers import Workers, psql
 
 from concord.database import Isolation, Operation
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import CommandLine
+    from forking import Nursery
 
     from concord.database import Database
     from concord.models import Task
+
+pytestmark = pytest.mark.crew
 
 DUE = datetime(2030, 6, 28, 9, tzinfo=UTC)
 WEEK = timedelta(weeks=1)
@@ -319,17 +322,17 @@ def test_the_project_is_archived_while_it_is_completed(database: Database, url: 
 
 
 def test_of_two_processes_at_once_one_makes_the_next(
-    concord: CommandLine, database: Database, url: str
+    concord: CommandLine, nursery: Nursery, database: Database, url: str
 ) -> None:
     for turn in range(10):
         task = add(database)
-        commands = [["done", "-"], ["edit", "-", "--status", "completed"]]
-        # They wait for their ids, and get them at the same moment.
-        both = [concord.start("task", *words, "--quiet") for words in commands]
-        for process in both:
-            assert process.stdin is not None
-            process.stdin.write(f"{task}\n")
-        results = [finish(process) for process in both]
+        one = str(task)
+        commands = [["done", one], ["edit", one, "--status", "completed"]]
+        with all_at_once(url, len(commands)):
+            both = [
+                nursery.start(concord, "task", *words, "--quiet", **PATIENT) for words in commands
+            ]
+        results = [process.finish() for process in both]
         assert [(result.code, result.out) for result in results] == [(0, f"{task}\n")] * 2
         assert total(url) == 2 * (turn + 1)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from datetime import timedelta
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,7 +29,7 @@ from concord.sql import users as people
 from concord.vocabulary import STATUSES
 
 if TYPE_CHECKING:
-    from conftest import Server
+    from databases import Databases
 
 LEASE = timedelta(minutes=15)
 PROJECT = "API"
@@ -41,21 +40,17 @@ WHICH = st.sampled_from([*range(MOST)] * 4 + [MOST])
 
 SELDOM = st.sampled_from([False, False, False, True])
 
-_databases = count(1)
-
 
 class Work(RuleBasedStateMachine):
     """Runs each command on the database and on the model, and compares the two."""
 
-    def __init__(self, server: Server, template: str) -> None:
+    def __init__(self, databases: Databases) -> None:
         super().__init__()
         self.queue = Queue([], {PROJECT: None})
         self.said: dict[int, int] = {}
         self.made: list[int] = []
         self._opened = ExitStack()
-        janitor = server.janitor(f"together_{next(_databases)}", template)
-        self._opened.enter_context(janitor)
-        self.url = server.url(janitor.dbname)
+        self.url = self._opened.enter_context(databases.lent())
         self.databases = {
             name: self._opened.enter_context(Database(settings_for(self.url, user=name), "test"))
             for name in ("ana", "bo")
@@ -290,10 +285,10 @@ class Work(RuleBasedStateMachine):
         }
 
 
-def test_the_commands_do_what_the_model_says(server: Server, template: str) -> None:
+def test_the_commands_do_what_the_model_says(crew_databases: Databases) -> None:
     class OnThisServer(Work):
         def __init__(self) -> None:
-            super().__init__(server, template)
+            super().__init__(crew_databases)
 
     run_state_machine_as_test(
         OnThisServer,

@@ -15,6 +15,9 @@ from workers import psql
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+PATIENT = {"CONCORD_LOCK_TIMEOUT": "8h", "CONCORD_STATEMENT_TIMEOUT": "8h"}
+"""Time-outs that no test reaches."""
+
 QUEUING = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock'
