@@ -6,15 +6,17 @@ import json
 import re
 from collections import Counter
 from datetime import UTC, datetime
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from foreign_tables import peak_below
+from format_tasks import MadeFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from concord.formats import beads
+from concord.formats import beads, beginning
 from concord.formats.names import tag_name, user_name
 from concord.formats.words import Words
 from concord.models import (
@@ -26,6 +28,9 @@ from concord.models import (
     Unlinked,
 )
 from concord.vocabulary import TITLE_LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REAL_FILE = Path(__file__).parents[1].parent / "shared" / "data" / "beads-issues.jsonl"
 
@@ -459,6 +464,63 @@ def test_every_line_means_something_and_nothing_raises(lines: list[str]) -> None
 @given(st.binary())
 def test_bytes_of_any_kind_do_not_raise(document: bytes) -> None:
     assert all(isinstance(row, BadRow) for row in parse(document))
+
+
+# Files of any size
+
+MANY = "\n".join(
+    [
+        issue(id="bd-1", dependencies=[{"depends_on_id": "bd-7", "type": "blocks"}]),
+        "",
+        issue(id="bd-2", status="closed", created_by="ana", labels=["x"]),
+        "nonsense",
+        issue(
+            id="bd-3",
+            dependencies=[
+                {"depends_on_id": "bd-1", "type": "parent-child"},
+                {"depends_on_id": "bd-2", "type": "parent-child"},
+                {"depends_on_id": "bd-9", "type": "related"},
+            ],
+        ),
+        "  ",
+        issue(id="bd-4", status="tombstone"),
+        issue(id="bd-1"),
+        issue(id="bd-7", dependencies=[{"depends_on_id": "bd-1", "type": "blocks"}]),
+        issue(id="bd-4", created_by="ana"),
+        issue(id="bd-8", created_by=",", dependencies=[{"depends_on_id": "bd-9"}]),
+        issue(id="bd-9", created_by=",", status="closed"),
+    ]
+)
+
+
+@pytest.mark.parametrize("room", [0, 1, 3000, 6000, 9000])
+def test_rows_for_which_there_is_no_room_say_the_same(
+    monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    rules = ["user:,=bo", "status:closed=canceled"]
+    words = Words(rules)
+    whole = list(beads.parse(BytesIO(MANY.encode()), words))
+    assert Counter(map(type, whole)) == {ImportedTask: 6, BadRow: 3, SkippedRow: 1, Unlinked: 2}
+    (waiting,) = [row for row in whole if isinstance(row, ImportedTask) and row.ref == "bd-8"]
+    assert (waiting.owner, waiting.blocked_by) == ("bo", ("bd-9",))
+    monkeypatch.setattr(beginning, "ROOM", room)
+    again = Words(rules)
+    assert list(beads.parse(BytesIO(MANY.encode()), again)) == whole
+    assert again.used == words.used
+
+
+def test_a_long_file_takes_no_more_memory_than_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(beginning, "ROOM", 500_000)
+
+    def lines() -> Iterator[bytes]:
+        for number in range(1_500):
+            yield f"{issue(id=f'bd-{number}', description='o' * 4000)}\n".encode()
+
+    with peak_below(3_000_000):
+        rows = beads.parse(BufferedReader(MadeFile(lines)), Words())
+        assert sum(isinstance(row, ImportedTask) for row in rows) == 1_500
 
 
 # A real file

@@ -101,6 +101,18 @@ def test_concords_own_format_carries_what_all_formats_said(database: Database) -
     assert database.run(imports.run, [row], **own).unchanged == 1
 
 
+def test_names_and_refs_arrive_as_they_are(database: Database) -> None:
+    odd = ("NULL", '"', "\\", '\\"', "{a}", "null", "é\\n")
+    rows = [ImportedTask(ref, "x", line) for line, ref in enumerate(odd, start=1)]
+    tags = tuple(sorted({name.lower(): name for name in odd}.values()))
+    rows.append(ImportedTask("last", "x", len(odd) + 1, tags=tags, assignees=tags, blocked_by=odd))
+    assert database.run(imports.run, rows, **API).created == len(rows)
+    *blockers, task = exported(database)
+    assert (set(task.tags), set(task.assignees)) == (set(tags), set(tags))
+    assert task.blocked_by == tuple(each.id for each in blockers)
+    assert database.run(imports.run, rows, **API).unchanged == len(rows)
+
+
 def test_a_copy_of_a_task_has_nothing_of_a_file(database: Database) -> None:
     task = database.run(tasks.add, tasks.NewTask("x"))
     assert exported(database)[0].extra == {}

@@ -12,7 +12,7 @@ from foreign_tables import peak_below
 from format_tasks import MadeFile
 from todo_txt_files import parse, parse_bad, parse_line, tasks
 
-from concord.formats import todo_txt
+from concord.formats import beginning, todo_txt
 from concord.formats.words import Words
 from concord.models import BadRow, ImportedTask
 from concord.vocabulary import TITLE_LIMIT
@@ -273,7 +273,24 @@ def test_a_line_of_ten_megabytes_is_read() -> None:
     assert parse_line("w" * 10_000_000 + " @home").description == "w" * 10_000_000
 
 
-def test_a_long_file_takes_no_memory() -> None:
+@pytest.mark.parametrize("room", [0, 1, 3000])
+def test_lines_for_which_there_is_no_room_say_the_same(
+    monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    told = "Again +home\n\nOnce @phone\n \nx Again +home\nid:7 named\nrec:1d\nAgain +home\n" * 2
+    words = Words(["project:home=HOUSE"])
+    whole = list(todo_txt.parse(io.BytesIO(told.encode()), words))
+    assert {type(row) for row in whole} == {ImportedTask, BadRow}
+    monkeypatch.setattr(beginning, "ROOM", room)
+    again = Words(["project:home=HOUSE"])
+    assert list(todo_txt.parse(io.BytesIO(told.encode()), again)) == whole
+    assert again.used == words.used
+
+
+def test_a_long_file_takes_no_more_memory_than_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(beginning, "ROOM", 500_000)
     count = 1_500
 
     def parts() -> Iterator[bytes]:

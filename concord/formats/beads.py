@@ -12,17 +12,21 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from concord.formats import text
+from concord.formats.beginning import beginning
 from concord.formats.names import tag_name
-from concord.formats.words import Words
 from concord.models import BadRow, ImportedComment, ImportedTask, SkippedRow, Unlinked
 from concord.order import arrange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from concord.formats.beginning import Numbered
+    from concord.formats.words import Words
     from concord.models import ParsedRow
     from concord.vocabulary import Priority, Status
 
@@ -59,30 +63,50 @@ def parse(stream: BinaryIO, words: Words) -> Iterator[ParsedRow]:
     the full text as the first paragraph of the description. Priority 0 is `urgent`; none is `none`.
     At the end come, as `Unlinked`, further parents and the dependencies that would close a circle.
 
-    The file is gone through twice, because what cannot be linked goes into a description: of the
-    first time only ids and dependencies are kept.
+    What cannot be linked goes into a description, so that all ids and dependencies are gathered
+    before the first row is yielded. Rows wait for that as far as there is room for them; what
+    follows is gone through twice.
     """
     start = stream.tell()
-    links = _Links(
-        (row.task.ref, row.dependencies)
-        for row in _rows(stream, Words())
-        if isinstance(row, _Issue)
-    )
-    stream.seek(start)
-    for row in _rows(stream, words):
-        yield links.linked(row) if isinstance(row, _Issue) else row
+    lines = _lines(stream)
+    seen: dict[str, int] = {}
+    kept = list(_rows(beginning(lines), seen, words))
+    following = next(lines, None)
+    if following is None:
+        links = _Links(_linked(kept))
+        yield from map(links.resolved, kept)
+    else:
+        rest = chain((following,), lines)
+        links = _Links(_linked(chain(kept, _rows(rest, dict(seen), words.afresh()))))
+        yield from map(links.resolved, kept)
+        del kept
+        stream.seek(start)
+        again = (each for each in _lines(stream) if each[0] >= following[0])
+        yield from map(links.resolved, _rows(again, seen, words))
     yield from links.unlinked
 
 
-def _rows(stream: BinaryIO, words: Words) -> Iterator[_Issue | SkippedRow | BadRow]:
-    seen: dict[str, int] = {}
+def _lines(stream: BinaryIO) -> Iterator[Numbered]:
+    """Yield the lines that are not blank, with their numbers."""
     for number, line in enumerate(text.lines(stream), start=1):
-        if not line.strip():
-            continue
+        if line and not line.isspace():
+            yield number, line
+
+
+def _rows(
+    lines: Iterable[Numbered], seen: dict[str, int], words: Words
+) -> Iterator[_Issue | SkippedRow | BadRow]:
+    for number, line in lines:
         try:
             yield _row(number, _record(line), seen, words)
         except _UnreadableError as error:
             yield BadRow(number, str(error))
+
+
+def _linked(
+    rows: Iterable[_Issue | SkippedRow | BadRow],
+) -> Iterator[tuple[str, Sequence[_Dependency]]]:
+    return ((row.task.ref, row.dependencies) for row in rows if isinstance(row, _Issue))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +130,10 @@ class _Issue:
     task: ImportedTask
     dependencies: tuple[_Dependency, ...]
 
-    def row(self, parent: str | None, blockers: list[str], known: frozenset[str]) -> ImportedTask:
+    def linked(
+        self, parent: str | None, blockers: list[str], known: frozenset[str]
+    ) -> ImportedTask:
         """Return the task with these, and with all other dependencies in its description."""
-        if not self.dependencies:
-            return self.task
         carried = {("parent-child", parent), *(("blocks", blocker) for blocker in blockers)}
         rest = [
             each.line
@@ -140,6 +164,8 @@ class _Links:
         self._blockers: dict[str, list[str]] = {}
         self.unlinked: list[Unlinked] = []
         for ref, dependencies in told.items():
+            if not dependencies:
+                continue
             if blockers := _on(dependencies, "blocks"):
                 self._blockers[ref] = blockers
             # One that is in the file, if any is: the others may be long gone.
@@ -152,7 +178,10 @@ class _Links:
             for other in others:
                 reason = f"a task is part of one other, here of {parent}"
                 self.unlinked.append(Unlinked(ref, "parent", str(other), reason))
-        for each in arrange(list(told), self._parents, self._blockers).left_out:
+        linked = {*self._parents, *self._parents.values(), *self._blockers}
+        linked.update(*self._blockers.values())
+        names = [ref for ref in told if ref in linked]
+        for each in arrange(names, self._parents, self._blockers).left_out:
             if each.field == "parent":
                 del self._parents[each.name]
             else:
@@ -161,10 +190,14 @@ class _Links:
             reason = f"would close a circle: {circle}"
             self.unlinked.append(Unlinked(each.name, each.field, each.other, reason))
 
-    def linked(self, issue: _Issue) -> ImportedTask:
-        """Return an issue's task."""
-        ref = issue.task.ref
-        return issue.row(self._parents.get(ref), self._blockers.get(ref, []), self._known)
+    def resolved(self, row: _Issue | SkippedRow | BadRow) -> ParsedRow:
+        """Return an issue's task, and any other row as it is."""
+        if not isinstance(row, _Issue):
+            return row
+        if not row.dependencies:
+            return row.task
+        ref = row.task.ref
+        return row.linked(self._parents.get(ref), self._blockers.get(ref, []), self._known)
 
 
 def _record(line: str) -> dict[str, Any]:
@@ -224,9 +257,9 @@ def _task(number: int, ref: str, record: dict[str, Any], words: Words) -> _Issue
         created_at=_time(record, "created_at"),
         updated_at=updated_at,
         completed_at=(closed_at or updated_at) if status == "completed" else None,
-        comments=tuple(_comments(record, words)),
+        comments=tuple(_comments(record, words)) if "comments" in record else (),
     )
-    return _Issue(task, tuple(_dependencies(ref, record)))
+    return _Issue(task, tuple(_dependencies(ref, record)) if "dependencies" in record else ())
 
 
 def _text(record: dict[str, Any], key: str) -> str | None:
@@ -234,7 +267,9 @@ def _text(record: dict[str, Any], key: str) -> str | None:
     value = record.get(key)
     if value is None:
         return None
-    value = _storable(value, key)
+    # Most texts are plain, and there are many.
+    if type(value) is not str or not value.isascii() or "\0" in value:
+        value = _storable(value, key)
     return None if not value or value.isspace() else value
 
 
@@ -270,7 +305,7 @@ def _time(record: dict[str, Any], key: str) -> datetime | None:
         time = datetime.fromisoformat(value)
         if time.tzinfo is None:
             raise _UnreadableError(f"{key} has no UTC offset: {value!r}")
-        return time.astimezone(UTC)
+        return time if time.tzinfo is UTC else time.astimezone(UTC)
     except (ValueError, OverflowError):
         raise _UnreadableError(f"{key} is not an RFC 3339 time: {value!r}") from None
 
@@ -287,12 +322,16 @@ def _tags(record: dict[str, Any]) -> tuple[str, ...]:
     """Return labels and issue type, sorted; of two that differ in case only, the first."""
     labels = [_storable(label, "a label") for label in _list(record, "labels")]
     labels.append(_text(record, "issue_type") or "")
+    try:
+        return _tags_of(tuple(labels))
+    except ValueError as error:
+        raise _UnreadableError(f"a label: {error}") from error
+
+
+@lru_cache(maxsize=1024)  # many issues have the same few
+def _tags_of(labels: tuple[str, ...]) -> tuple[str, ...]:
     tags: dict[str, str] = {}
-    for label in filter(str.strip, labels):
-        try:
-            tag = tag_name(label)
-        except ValueError as error:
-            raise _UnreadableError(f"a label: {error}") from error
+    for tag in map(tag_name, filter(str.strip, labels)):
         tags.setdefault(tag.lower(), tag)
     return tuple(sorted(tags.values()))
 
@@ -316,7 +355,8 @@ def _objects(record: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
 def _description(full_title: str | None, record: dict[str, Any]) -> str | None:
     parts = [full_title, _text(record, "description")]
     for heading, key in _SECTIONS.items():
-        parts.append(_section(heading, _text(record, key)))
+        if key in record:
+            parts.append(_section(heading, _text(record, key)))
     return "\n\n".join(part.strip("\n") for part in parts if part) or None
 
 

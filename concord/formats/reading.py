@@ -64,12 +64,12 @@ class Reading:
         if not isinstance(self._source, Path):
             self._source.seek(0)
         for row in self._kind.parser()(self._source, self._words):
-            if isinstance(row, ImportedTask) and (fault := _fault(row.extra)):
-                self._take(BadRow(row.line, f"{row.ref} {fault}"))
-            elif isinstance(row, ImportedTask):
-                yield row
-            else:
+            if not isinstance(row, ImportedTask):
                 self._take(row)
+            elif row.extra and (fault := _fault(row.extra)):
+                self._take(BadRow(row.line, f"{row.ref} {fault}"))
+            else:
+                yield row
 
     @property
     def bad(self) -> tuple[BadRow, ...]:

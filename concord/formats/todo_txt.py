@@ -33,18 +33,20 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from itertools import chain
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from concord import recurrence
-from concord.dates import local_now
 from concord.formats import text, todo_txt_dump, todo_txt_line
+from concord.formats.beginning import beginning
+from concord.formats.todo_txt_days import Days
 from concord.formats.words import Words
 from concord.models import BadRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import tzinfo
+    from collections.abc import Iterable, Iterator
 
+    from concord.formats.beginning import Numbered
     from concord.formats.todo_txt_line import Line
     from concord.models import ImportedTask, ParsedRow
 
@@ -59,31 +61,64 @@ def parse(stream: BinaryIO, words: Words) -> Iterator[ParsedRow]:
     """Yield what each line means: an `ImportedTask`, or a `BadRow` that says why it is none.
 
     The text is UTF-8, UTF-16 where a byte order mark says so, or, line by line, cp1252. Nothing in
-    a file raises. It is read twice, and nothing is held in memory but a megabyte and the digests
-    of texts that occur again. Raises `Usage` where tasks recur and the system's time zone has no
-    name.
+    a file raises. What there is no room for in memory is read twice; of that, only a megabyte and
+    the digests of texts that occur again are held. Raises `Usage` where tasks recur and the
+    system's time zone has no name.
     """
     start = stream.tell()
-    refs = _Refs(_lines(stream))
-    stream.seek(start)
-    zone, clock = local_now().tzinfo, None
-    number = 0
-    for number, line in _lines(stream):
-        if fault := text.fault(line):
-            yield BadRow(number, f"the line {fault}")
-            continue
-        parts = todo_txt_line.split(line)
-        try:
-            task = _task(line, parts, words, zone, refs.ref(parts), number)
-        except ValueError as error:
-            yield BadRow(number, str(error))
-            continue
-        if task.recurrence:
-            clock = clock or recurrence.zone()
-            task = replace(task, recurrence_zone=clock)
-        yield task
-    if not number:
+    lines = _lines(stream)
+    kept = list(map(_split, beginning(lines)))
+    following = next(lines, None)
+    if not kept and following is None:
         yield BadRow(1, "expected a task a line, as `(A) 2026-01-31 Call the bank +home @phone`")
+    rest = () if following is None else map(_split, chain((following,), lines))
+    refs = _Refs(each.fingerprint for each in chain(kept, rest))
+    tasks = _Tasks(words, refs)
+    yield from map(tasks.row, kept)
+    if following is not None:
+        del kept
+        stream.seek(start)
+        again = (each for each in _lines(stream) if each[0] >= following[0])
+        yield from map(tasks.row, map(_split, again))
+
+
+class _Split(NamedTuple):
+    """A line that is not blank, and what is the same in each state of its task."""
+
+    number: int
+    line: str
+    parts: Line
+    fingerprint: bytes
+
+
+def _split(numbered: Numbered) -> _Split:
+    number, line = numbered
+    parts = todo_txt_line.split(line)
+    return _Split(number, line, parts, parts.fingerprint)
+
+
+class _Tasks:
+    """What lines mean, in the order of the file."""
+
+    def __init__(self, words: Words, refs: _Refs) -> None:
+        self._words = words
+        self._refs = refs
+        self._days = Days()
+        self._clock: str | None = None
+
+    def row(self, told: _Split) -> ParsedRow:
+        """Return the task of the next line. Raises `Usage`."""
+        if fault := text.fault(told.line):
+            return BadRow(told.number, f"the line {fault}")
+        ref = self._refs.ref(told)
+        try:
+            task = _task(told.line, told.parts, self._words, self._days, ref, told.number)
+        except ValueError as error:
+            return BadRow(told.number, str(error))
+        if task.recurrence:
+            self._clock = self._clock or recurrence.zone()
+            task = replace(task, recurrence_zone=self._clock)
+        return task
 
 
 class _Refs:
@@ -94,18 +129,18 @@ class _Refs:
     repeats, and they alone are remembered.
     """
 
-    def __init__(self, lines: Iterator[tuple[int, str]]) -> None:
+    def __init__(self, fingerprints: Iterable[bytes]) -> None:
         self._lines_on = bytearray(_PLACES)
         self._seen: Counter[bytes] = Counter()
-        for _, line in lines:
-            place = _place(todo_txt_line.split(line).fingerprint)
+        for fingerprint in fingerprints:
+            place = _place(fingerprint)
             self._lines_on[place] = min(2, self._lines_on[place] + 1)
 
-    def ref(self, line: Line) -> str:
+    def ref(self, told: _Split) -> str:
         """Return what the next line is called."""
-        if line.name is not None:
-            return line.name
-        fingerprint = line.fingerprint
+        name, fingerprint = told.parts.name, told.fingerprint
+        if name is not None:
+            return name
         if self._lines_on[_place(fingerprint)] < 2:
             return fingerprint.hex()
         self._seen[fingerprint] += 1
@@ -117,7 +152,7 @@ def _place(fingerprint: bytes) -> int:
     return int.from_bytes(fingerprint[:4], "big") % _PLACES
 
 
-def _lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
+def _lines(stream: BinaryIO) -> Iterator[Numbered]:
     """Yield the lines that are not blank, with their numbers."""
     for number, line in enumerate(text.lines(stream), start=1):
         if line.strip():
@@ -135,17 +170,16 @@ def _decoded(line: str) -> str:
         return raw.decode("latin-1")
 
 
-def _task(
-    line: str, parts: Line, words: Words, zone: tzinfo | None, ref: str, number: int
-) -> ImportedTask:
+def _task(line: str, parts: Line, words: Words, days: Days, ref: str, number: int) -> ImportedTask:
     """Return the task that a line tells. Raises ValueError."""
-    task = todo_txt_line.read(parts, words, zone, ref=ref, number=number)
+    task = todo_txt_line.read(parts, words, days, ref=ref, number=number)
     dated = parts.created_on and (parts.done_on or not parts.done)
-    if dated and " ".join(todo_txt_dump.write(task, zone)) == line:
+    if dated and " ".join(todo_txt_dump.write(task, days)) == line:
         return task
     extra: dict[str, Any] = {"line": line}
-    plain = todo_txt_line.read(parts, Words(), zone, ref=ref, number=number)
-    told = {name: getattr(task, name) for name in todo_txt_dump.MEANT}
-    if meant := {name: value for name, value in told.items() if value != getattr(plain, name)}:
-        extra["meant"] = meant
+    if words.ruled:
+        plain = todo_txt_line.read(parts, Words(), days, ref=ref, number=number)
+        told = {name: getattr(task, name) for name in todo_txt_dump.MEANT}
+        if meant := {name: value for name, value in told.items() if value != getattr(plain, name)}:
+            extra["meant"] = meant
     return replace(task, extra=extra)

@@ -6,13 +6,12 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from concord.dates import local_now
 from concord.formats import text, todo_txt_line
+from concord.formats.todo_txt_days import Days
 from concord.formats.words import Words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import date, datetime, tzinfo
 
     from concord.formats.todo_txt_line import Kind, Line, Token
     from concord.models import ExportedTask, ImportedTask
@@ -32,20 +31,18 @@ def dump(tasks: Iterable[ExportedTask]) -> Iterator[str]:
 
     A task that came from a todo.txt is the line that it was there, changed where the task was.
     """
-    zone = local_now().tzinfo
+    days = Days()
     for task in tasks:
-        yield _line(task, task.extra.get(NAME, {}), zone)
+        yield _line(task, task.extra.get(NAME, {}), days)
 
 
-def write(
-    task: ImportedTask | ExportedTask, zone: tzinfo | None, kept: Line | None = None
-) -> list[str]:
+def write(task: ImportedTask | ExportedTask, days: Days, kept: Line | None = None) -> list[str]:
     """Return the words of the line that tells a task, of which `kept` is what it was before."""
     letter = _letter(task.priority, kept)
     done = task.status in _CLOSED
     letter_first = not done or (kept is not None and kept.done and kept.letter is not None)
     fields: dict[Kind, Any] = {
-        "due": _day(task.due, zone),
+        "due": days.day(task.due),
         "rec": task.recurrence if _rec(task.recurrence) else None,
         "pri": None if letter_first else letter,
         "status": task.status if task.status in ("canceled", "in_progress") else None,
@@ -56,43 +53,43 @@ def write(
     words = ["x"] if done else []
     if letter and letter_first:
         words.append(f"({letter})")
-    done_on = _day(task.completed_at or task.canceled_at, zone)
+    done_on = days.day(task.completed_at or task.canceled_at)
     if done and done_on and (dated or not (kept and kept.done and kept.done_on is None)):
         words.append(done_on.isoformat())
-    created_on = _day(task.created_at, zone)
+    created_on = days.day(task.created_at)
     if created_on and (dated or (kept and kept.created_on)):
         words.append(created_on.isoformat())
     return words + told
 
 
-def agrees(kept: ImportedTask, task: ImportedTask | ExportedTask, zone: tzinfo | None) -> bool:
+def agrees(kept: ImportedTask, task: ImportedTask | ExportedTask, days: Days) -> bool:
     """Return whether a line still tells a task as it is, as far as a line tells it."""
-    days = (
+    moments = (
         (kept.created_at, task.created_at),
         (kept.completed_at or kept.canceled_at, task.completed_at or task.canceled_at),
     )
     # A line that does not say when is not wrong about it.
-    same = all(old is None or _day(old, zone) == _day(new, zone) for old, new in days)
-    return same and _told(kept, zone) == _told(task, zone)
+    same = all(old is None or days.day(old) == days.day(new) for old, new in moments)
+    return same and _told(kept, days) == _told(task, days)
 
 
-def _line(task: ExportedTask, extra: Mapping[str, Any], zone: tzinfo | None) -> str:
+def _line(task: ExportedTask, extra: Mapping[str, Any], days: Days) -> str:
     line: str | None = extra.get("line")
     kept = None if line is None else todo_txt_line.split(line)
     if line is not None and kept is not None:
-        meant = todo_txt_line.read(kept, Words(), zone, ref="", number=0)
+        meant = todo_txt_line.read(kept, Words(), days, ref="", number=0)
         meant = replace(meant, **extra.get("meant", {}))
-        if agrees(meant, task, zone):
+        if agrees(meant, task, days):
             return line
         if meant.project != task.project:
             kept = _moved(kept, task.project)
-    words = write(task, zone, kept)
+    words = write(task, days, kept)
     return " ".join([*words, *_name(task, words)])
 
 
-def _told(task: ImportedTask | ExportedTask, zone: tzinfo | None) -> tuple[Any, ...]:
+def _told(task: ImportedTask | ExportedTask, days: Days) -> tuple[Any, ...]:
     fields = (task.title, task.status, task.priority, task.project, sorted(task.tags))
-    return *fields, _day(task.due, zone), _rec(task.recurrence)
+    return *fields, days.day(task.due), _rec(task.recurrence)
 
 
 def _name(task: ExportedTask, words: Sequence[str]) -> Iterator[str]:
@@ -129,7 +126,8 @@ def _text(
         told.add(token.kind)
         if name is not None:
             tags.pop(name.lower(), None)
-    if task.project and not any(todo_txt_line.key(token, Words()) for token in tokens):
+    plain = Words()
+    if task.project and not any(todo_txt_line.key(token, plain) for token in tokens):
         words.append(f"+{task.project}")
     words += [f"@{name}" for name in sorted(tags.values())]
     missing = [each for each in fields.items() if each[1] is not None and each[0] not in told]
@@ -179,10 +177,3 @@ def _rec(rule: str | None) -> str | None:
     if not re.fullmatch("[0-9]+[dwmy]", step):
         return None
     return f"+{step}" if kind == "every" else step
-
-
-def _day(moment: datetime | None, zone: tzinfo | None) -> date | None:
-    try:
-        return moment.astimezone(zone).date() if moment else None
-    except (OverflowError, ValueError):  # of the first or the last day there is
-        return moment.date() if moment else None

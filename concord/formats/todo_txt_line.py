@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from concord.formats import text
 from concord.formats.names import tag_name
+from concord.formats.todo_txt_days import BEGINNING, END
 from concord.models import ImportedTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from datetime import tzinfo
 
+    from concord.formats.todo_txt_days import Days
     from concord.formats.words import Words
     from concord.vocabulary import Priority, Status
 
@@ -44,7 +45,6 @@ _LETTER = re.compile(r"\(([A-Z])\)")
 _KEY = re.compile(r"([A-Za-z][A-Za-z0-9_-]*):(?!//)([^:]+)")
 _DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _REC = re.compile(r"(\+?)([1-9][0-9]{0,3}[dwmy])")
-_MIDNIGHT, _LAST_SECOND = time(0, 0, 0), time(23, 59, 59)
 _MARKED = {"canceled": True, "in_progress": False}
 
 
@@ -165,18 +165,16 @@ def _token(word: str) -> Token:
     return Token("key", word, value) if meaning is None else Token(kind, word, meaning)
 
 
-def read(line: Line, words: Words, zone: tzinfo | None, *, ref: str, number: int) -> ImportedTask:
-    """Return the task that a line tells, without `extra`. Days are those of the zone.
-
-    Raises ValueError where there is no text.
-    """
+def read(line: Line, words: Words, days: Days, *, ref: str, number: int) -> ImportedTask:
+    """Return the task that a line tells, without `extra`. Raises ValueError for one of no text."""
     full = line.full_title
     if not full.strip():
         raise ValueError("no text")
     title, full_title = text.fit_title(full)
     status = _status(line, words)
     letter = line.letter or line.first("pri")
-    created_at, done_at = (_moment(day, _MIDNIGHT, zone) for day in (line.created_on, line.done_on))
+    created_at = days.moment(line.created_on, BEGINNING)
+    done_at = days.moment(line.done_on, BEGINNING)
     return ImportedTask(
         ref=ref,
         title=title,
@@ -184,7 +182,7 @@ def read(line: Line, words: Words, zone: tzinfo | None, *, ref: str, number: int
         description=full_title,
         status=status,
         priority=words.priority(letter, PRIORITIES) if letter else "none",
-        due=_moment(line.first("due"), _LAST_SECOND, zone),
+        due=days.moment(line.first("due"), END),
         tags=_tags(line.tokens),
         created_at=created_at,
         completed_at=(done_at or created_at) if status == "completed" else None,
@@ -242,10 +240,3 @@ def _day(word: str) -> date | None:
 def _rule(value: str) -> str | None:
     match = _REC.fullmatch(value)
     return f"{'every' if match[1] else 'after'} {match[2]}" if match else None
-
-
-def _moment(day: date | None, clock: time, zone: tzinfo | None) -> datetime | None:
-    try:
-        return datetime.combine(day, clock, zone).astimezone(UTC) if day else None
-    except (OverflowError, ValueError):  # of the first or the last day there is
-        return datetime.combine(day, clock, UTC) if day else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeVar, cast, get_args
 
 from concord.errors import Usage
@@ -54,16 +55,29 @@ class Words:
 
     def user(self, word: str) -> str:
         """Return the username for a person. Raises ValueError where no name is left."""
-        given = self._rules.get(("user", _folded(word)))
-        return self._note("user", word, given or user_name(word))
+        folded = _folded(word)
+        given = self._rules.get(("user", folded))
+        return self._note("user", word, folded, given or user_name(word))
 
     def project(self, word: str) -> str:
         """Return the key for a project: `home.garden` is HOME-GARDEN.
 
         Raises ValueError where nothing is left to make a key of.
         """
-        given = self._rules.get(("project", _folded(word)))
-        return self._note("project", word, given or _project_key(word))
+        folded = _folded(word)
+        given = self._rules.get(("project", folded))
+        return self._note("project", word, folded, given or _project_key(word))
+
+    @property
+    def ruled(self) -> bool:
+        """Whether words may mean something else than their format says."""
+        return bool(self._rules)
+
+    def afresh(self) -> Words:
+        """Return words with the same rules, of which none has been used."""
+        made = Words()
+        made._rules = self._rules
+        return made
 
     @property
     def used(self) -> tuple[MappedWord, ...]:
@@ -81,10 +95,10 @@ class Words:
         folded = _folded(word)
         # A rule has been checked to have one of these meanings.
         given = cast("Meaning | None", self._rules.get((kind, folded)))
-        return self._note(kind, word, given or known.get(folded))
+        return self._note(kind, word, folded, given or known.get(folded))
 
-    def _note(self, kind: Kind, word: str, meaning: Noted) -> Noted:
-        key = kind, _folded(word)
+    def _note(self, kind: Kind, word: str, folded: str, meaning: Noted) -> Noted:
+        key = kind, folded
         if key not in self._used:
             self._used[key] = MappedWord(kind, word.strip(), meaning, 0)
         self._counts[key] += 1
@@ -114,6 +128,7 @@ def _folded(word: str) -> str:
     return word.strip().casefold()
 
 
+@lru_cache(maxsize=1024)  # a file of many tasks has few projects
 def _project_key(word: str) -> str:
     key = re.sub(r"[^A-Z0-9_-]+", "-", word.strip().upper()).strip("-")
     key = key if key[:1].isalpha() else f"P-{key}" if key else ""

@@ -95,7 +95,7 @@ WRITES: LiteralString = """
 -- writes_links: whether a task will wait for another one, or become a part of it
 SELECT EXISTS (SELECT FROM import_links l JOIN import_plan r ON r.line = l.line WHERE l.added)
     OR EXISTS (SELECT FROM import_plan
-               WHERE parent IS NOT NULL AND (task_id IS NULL OR 'parent' = ANY(changed)))
+               WHERE parent IS NOT NULL AND (is_new OR 'parent' = ANY(changed)))
 """
 
 NUMBER: LiteralString = """

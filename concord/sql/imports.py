@@ -66,32 +66,47 @@ LEFT JOIN import_bases b ON b.task_id = t.id AND b.format = %(format)s
 
 ANALYZE_MATCH: LiteralString = """
 -- analyze_match: as for the staging
-ANALYZE import_tasks
+ANALYZE import_tasks (line, ref, task_id)
 """
 
 # Tags and users are compared in lower case, because that is how they are told apart; a parent by
-# what the file calls it, if it is the one that the file names or named last time. What is new is
-# compared with nothing.
+# what the file calls it, if it is the one that the file names or named last time.
+TELL: LiteralString = """
+-- tell_fields: what each row says of the fields that it tells
+CREATE TEMPORARY TABLE import_told ON COMMIT DROP AS
+SELECT r.line, CASE WHEN untold = '{}' THEN fields ELSE fields - untold END AS theirs
+FROM import_rows r
+LEFT JOIN import_refs parent ON parent.ref = r.parent
+CROSS JOIN LATERAL (
+    SELECT jsonb_build_object(
+               'title', r.title, 'description', r.description, 'status', r.status,
+               'priority', r.priority, 'due', utc_text(r.due),
+               'tags', CASE WHEN r.tags = '{}' THEN r.tags
+                            ELSE ARRAY(SELECT DISTINCT lower(name) FROM unnest(r.tags) AS name
+                                       ORDER BY lower(name)) END,
+               'assignees', CASE WHEN r.assignees = '{}' THEN r.assignees
+                                 ELSE ARRAY(SELECT DISTINCT lower(name)
+                                            FROM unnest(r.assignees) AS name
+                                            ORDER BY lower(name)) END,
+               'parent', r.parent, 'auto_close', r.auto_close,
+               'recurrence', r.recurrence || ' ' || r.recurrence_zone, 'extra', r.extra
+           ) AS fields,
+           CASE WHEN r.parent IS NULL OR parent.known THEN r.partial
+                ELSE r.partial || '{parent}'::text[] END AS untold
+) AS said
+"""
+
+ANALYZE_TOLD: LiteralString = """
+-- analyze_told: as for the staging
+ANALYZE import_told (line)
+"""
+
+# What is new is compared with nothing. The plan has no long texts, because it is read again by
+# each statement that writes.
 PLAN: LiteralString = """
 -- plan_import: each row with what changed on which side
 CREATE TEMPORARY TABLE import_plan ON COMMIT DROP AS
-WITH told AS MATERIALIZED (
-    SELECT r.*, m.task_id, m.trashed, m.base, parent.task_id AS parent_id,
-           jsonb_build_object(
-               'title', r.title, 'description', r.description, 'status', r.status,
-               'priority', r.priority, 'due', utc_text(r.due),
-               'tags', ARRAY(SELECT DISTINCT lower(name) FROM unnest(r.tags) AS name
-                             ORDER BY lower(name)),
-               'assignees', ARRAY(SELECT DISTINCT lower(name) FROM unnest(r.assignees) AS name
-                                  ORDER BY lower(name)),
-               'parent', r.parent, 'auto_close', r.auto_close,
-               'recurrence', r.recurrence || ' ' || r.recurrence_zone, 'extra', r.extra
-           ) - r.partial - CASE WHEN r.parent IS NULL OR parent.known THEN '{}'
-                                ELSE '{parent}'::text[] END AS theirs
-    FROM import_rows r
-    JOIN import_tasks m ON m.line = r.line
-    LEFT JOIN import_refs parent ON parent.ref = r.parent
-), compared AS MATERIALIZED (
+WITH compared AS MATERIALIZED (
     SELECT told.line, jsonb_build_object(
                'title', t.title, 'description', t.description, 'status', t.status,
                'priority', t.priority, 'due', utc_text(t.due),
@@ -101,7 +116,7 @@ WITH told AS MATERIALIZED (
                'assignees', ARRAY(SELECT lower(a.username)
                                   FROM assignments x JOIN users a ON a.id = x.user_id
                                   WHERE x.task_id = t.id ORDER BY lower(a.username)),
-               'parent', CASE t.parent_id WHEN told.parent_id THEN told.parent
+               'parent', CASE t.parent_id WHEN parent.task_id THEN parent.ref
                                           WHEN former.task_id THEN former.ref
                                           ELSE t.parent_id::text END,
                'auto_close', t.auto_close,
@@ -109,10 +124,13 @@ WITH told AS MATERIALIZED (
                'extra', CASE WHEN %(own)s THEN t.extra
                              ELSE coalesce(t.extra -> %(format)s::text, '{}') END
            ) AS ours
-    FROM told
-    JOIN tasks t ON t.id = told.task_id
-    LEFT JOIN import_refs former ON former.ref = told.base ->> 'parent'
-    WHERE told.base IS NULL OR told.base || told.theirs <> told.base
+    FROM import_tasks m
+    JOIN import_rows r ON r.line = m.line
+    JOIN import_told told ON told.line = m.line
+    JOIN tasks t ON t.id = m.task_id
+    LEFT JOIN import_refs parent ON parent.ref = r.parent
+    LEFT JOIN import_refs former ON former.ref = m.base ->> 'parent'
+    WHERE m.base IS NULL OR m.base || told.theirs <> m.base
 ), linking AS MATERIALIZED (
     SELECT line, bool_or(added OR removed) AS changed,
            coalesce(jsonb_agg(ref ORDER BY ref) FILTER (WHERE remembered), '[]') AS refs
@@ -122,18 +140,19 @@ WITH told AS MATERIALIZED (
            coalesce(jsonb_object_agg(key, hash) FILTER (WHERE remembered), '{}') AS hashes
     FROM import_said GROUP BY line
 )
-SELECT told.*,
-       coalesce(base, '{}') || theirs || jsonb_build_object(
+SELECT m.line, m.ref, m.task_id, m.task_id IS NULL AS is_new, r.file_id, r.uid, r.project, r.parent,
+       jsonb_build_object(
            'blocked_by', coalesce(linking.refs, '[]'), 'comments', coalesce(speaking.hashes, '{}')
-       ) AS saying,
-       CASE WHEN compares THEN ARRAY(
+       ) AS lists,
+       CASE WHEN m.task_id IS NULL THEN '{created}'
+            WHEN compares THEN ARRAY(
              SELECT key FROM jsonb_object_keys(theirs) AS key
              WHERE theirs -> key <> ours -> key
                AND (base -> key IS NULL OR theirs -> key <> base -> key)
              UNION SELECT 'blocked_by' WHERE linking.changed
              UNION SELECT 'comments' WHERE speaking.changed
              ORDER BY 1) ELSE '{}' END AS changed,
-       CASE WHEN compares THEN ARRAY(
+       CASE WHEN m.task_id IS NOT NULL AND compares THEN ARRAY(
              SELECT key FROM jsonb_object_keys(theirs) AS key
              WHERE theirs -> key <> ours -> key
                AND (base -> key IS NULL OR theirs -> key <> base -> key)
@@ -141,10 +160,12 @@ SELECT told.*,
              UNION SELECT 'blocked_by' WHERE linking.changed AND (base IS NULL OR trashed)
              UNION SELECT 'comments' WHERE speaking.changed AND trashed
              ORDER BY 1) ELSE '{}' END AS clashing
-FROM told
-LEFT JOIN compared ON compared.line = told.line
-LEFT JOIN linking ON linking.line = told.line
-LEFT JOIN speaking ON speaking.line = told.line
+FROM import_tasks m
+JOIN import_rows r ON r.line = m.line
+JOIN import_told told ON told.line = m.line
+LEFT JOIN compared ON compared.line = m.line
+LEFT JOIN linking ON linking.line = m.line
+LEFT JOIN speaking ON speaking.line = m.line
 CROSS JOIN LATERAL (
     SELECT ours IS NOT NULL OR linking.changed IS TRUE OR speaking.changed IS TRUE AS compares
 ) AS known
@@ -152,27 +173,27 @@ CROSS JOIN LATERAL (
 
 ANALYZE_PLAN: LiteralString = """
 -- analyze_plan: as for the staging
-ANALYZE import_plan (line, ref, task_id, file_id, project, owner, parent, changed, clashing)
+ANALYZE import_plan (line, ref, task_id, is_new, file_id, uid, project, parent, changed, clashing)
 """
 
 COUNT: LiteralString = """
 -- count_plan: what will be created, updated, unchanged, conflicting
-SELECT count(*) FILTER (WHERE task_id IS NULL),
-       count(*) FILTER (WHERE task_id IS NOT NULL AND changed <> '{}' AND clashing = '{}'),
-       count(*) FILTER (WHERE task_id IS NOT NULL AND changed = '{}'),
-       count(*) FILTER (WHERE task_id IS NOT NULL AND clashing <> '{}')
+SELECT count(*) FILTER (WHERE is_new),
+       count(*) FILTER (WHERE NOT is_new AND changed <> '{}' AND clashing = '{}'),
+       count(*) FILTER (WHERE NOT is_new AND changed = '{}'),
+       count(*) FILTER (WHERE NOT is_new AND clashing <> '{}')
 FROM import_plan
 """
 
 CONFLICTS: LiteralString = """
 -- list_conflicts: tasks to be left alone
 SELECT ref, task_id, clashing FROM import_plan
-WHERE task_id IS NOT NULL AND clashing <> '{}' ORDER BY line
+WHERE clashing <> '{}' ORDER BY line
 """
 
 WORK: LiteralString = """
 -- plan_work: keep only the rows that will be written
-DELETE FROM import_plan WHERE clashing <> '{}' AND task_id IS NOT NULL
+DELETE FROM import_plan WHERE clashing <> '{}'
 """
 
 # In these and in CREATE, DO NOTHING never skips a row that we can see. It is there for one that
@@ -183,9 +204,10 @@ ADD_USERS: LiteralString = """
 INSERT INTO users (username)
 SELECT DISTINCT ON (lower(person)) person
 FROM (
-    SELECT unnest(assignees || owner) AS person FROM import_plan
-    UNION ALL
-    SELECT s.author FROM import_said s JOIN import_plan r ON r.line = s.line WHERE s.added
+    SELECT unnest(r.assignees || r.owner) AS person
+    FROM import_plan p JOIN import_rows r ON r.line = p.line
+    UNION
+    SELECT s.author FROM import_said s JOIN import_plan p ON p.line = s.line WHERE s.added
 ) AS wanted
 WHERE person IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM users u WHERE lower(u.username) = lower(person))
@@ -195,12 +217,11 @@ ON CONFLICT (lower(username)) DO NOTHING
 
 ADD_TAGS: LiteralString = """
 -- add_tags: tags that are new here
-INSERT INTO tags (name)
-SELECT DISTINCT ON (lower(label)) label
-FROM import_plan, unnest(tags) AS wanted(label)
-WHERE NOT EXISTS (SELECT 1 FROM tags g WHERE lower(g.name) = lower(label))
-ORDER BY lower(label), label
-ON CONFLICT (lower(name)) DO NOTHING
+SELECT make_tags(array_agg(label ORDER BY lower(label), label))
+FROM (
+    SELECT DISTINCT unnest(r.tags) AS label
+    FROM import_plan p JOIN import_rows r ON r.line = p.line
+) AS wanted
 """
 
 ADD_PROJECTS: LiteralString = """
@@ -220,25 +241,25 @@ LOCK TABLE tasks IN SHARE ROW EXCLUSIVE MODE
 
 HAS_IDS: LiteralString = """
 -- has_ids: whether the file numbers any task that is new
-SELECT EXISTS (SELECT 1 FROM import_plan WHERE task_id IS NULL AND file_id IS NOT NULL)
+SELECT EXISTS (SELECT 1 FROM import_plan WHERE is_new AND file_id IS NOT NULL)
 """
 
 MOVE_SEQUENCE: LiteralString = """
 -- move_sequence: behind the highest id of the file
-SELECT setval(sequence, greatest(highest, nextval(sequence)))
-FROM (SELECT max(file_id) AS highest FROM import_plan) AS file,
-     pg_get_serial_sequence('tasks', 'id') AS sequence
-WHERE highest IS NOT NULL
+SELECT pass_ids(max(file_id)) FROM import_plan HAVING max(file_id) IS NOT NULL
 """
 
 NUMBER: LiteralString = """
 -- number_new_tasks: the file's id where it is free, else the next one, in the file's order
-UPDATE import_plan p SET task_id = numbered.id, changed = '{created}'
+WITH place AS MATERIALIZED (
+    SELECT pg_get_serial_sequence('tasks', 'id')::regclass AS sequence
+)
+UPDATE import_plan p SET task_id = numbered.id
 FROM (
     SELECT line, CASE
         WHEN file_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = file_id)
-        THEN file_id ELSE nextval(pg_get_serial_sequence('tasks', 'id')) END AS id
-    FROM (SELECT line, file_id FROM import_plan WHERE task_id IS NULL ORDER BY line) AS new_rows
+        THEN file_id ELSE nextval(sequence) END AS id
+    FROM (SELECT line, file_id FROM import_plan WHERE is_new ORDER BY line) AS new_rows, place
 ) AS numbered
 WHERE p.line = numbered.line
 """
@@ -249,7 +270,7 @@ INSERT INTO tasks (id, uid, project_id, title, description, status, priority, du
                    external_ref, parent_id, version, created_at, updated_at, completed_at,
                    deleted_at, started_at, canceled_at, auto_close, recurrence, recurrence_zone,
                    previous_id, extra)
-SELECT r.task_id, coalesce(r.uid, gen_random_uuid()), p.id, r.title, r.description, r.status,
+SELECT plan.task_id, coalesce(r.uid, gen_random_uuid()), p.id, r.title, r.description, r.status,
        r.priority, r.due, coalesce(o.id, %(actor_id)s), r.external_ref, parent.task_id,
        coalesce(r.version, 1), coalesce(r.created_at, r.updated_at, now()),
        coalesce(r.updated_at, r.created_at, now()), r.completed_at, r.deleted_at, r.started_at,
@@ -259,12 +280,13 @@ SELECT r.task_id, coalesce(r.uid, gen_random_uuid()), p.id, r.title, r.descripti
             THEN previous.task_id END,
        CASE WHEN %(own)s OR r.extra = '{}' THEN r.extra
             ELSE jsonb_build_object(%(format)s::text, r.extra) END
-FROM import_plan r
+FROM import_plan plan
+JOIN import_rows r ON r.line = plan.line
 LEFT JOIN projects p ON p.key = r.project
 LEFT JOIN users o ON lower(o.username) = lower(r.owner)
 LEFT JOIN import_refs parent ON parent.ref = r.parent
 LEFT JOIN import_refs previous ON previous.ref = r.previous
-WHERE r.changed = '{created}'
+WHERE plan.is_new
 ORDER BY r.line
 ON CONFLICT (id) DO NOTHING
 """
@@ -272,75 +294,83 @@ ON CONFLICT (id) DO NOTHING
 UPDATE: LiteralString = """
 -- update_imported: only the fields that changed in the file
 UPDATE tasks t SET
-    title = CASE WHEN 'title' = ANY(r.changed) THEN r.title ELSE t.title END,
-    description = CASE WHEN 'description' = ANY(r.changed) THEN r.description
+    title = CASE WHEN 'title' = ANY(plan.changed) THEN r.title ELSE t.title END,
+    description = CASE WHEN 'description' = ANY(plan.changed) THEN r.description
                        ELSE t.description END,
-    status = CASE WHEN 'status' = ANY(r.changed) THEN r.status ELSE t.status END,
-    completed_at = CASE WHEN 'status' = ANY(r.changed) AND r.status = 'completed'
+    status = CASE WHEN 'status' = ANY(plan.changed) THEN r.status ELSE t.status END,
+    completed_at = CASE WHEN 'status' = ANY(plan.changed) AND r.status = 'completed'
                         THEN r.completed_at ELSE t.completed_at END,
-    canceled_at = CASE WHEN 'status' = ANY(r.changed) AND r.status = 'canceled'
+    canceled_at = CASE WHEN 'status' = ANY(plan.changed) AND r.status = 'canceled'
                        THEN r.canceled_at ELSE t.canceled_at END,
-    started_at = CASE WHEN 'status' = ANY(r.changed)
+    started_at = CASE WHEN 'status' = ANY(plan.changed)
                       THEN coalesce(r.started_at, t.started_at) ELSE t.started_at END,
-    priority = CASE WHEN 'priority' = ANY(r.changed) THEN r.priority ELSE t.priority END,
-    due = CASE WHEN 'due' = ANY(r.changed) THEN r.due ELSE t.due END,
-    parent_id = CASE WHEN 'parent' = ANY(r.changed) THEN parent.task_id ELSE t.parent_id END,
-    auto_close = CASE WHEN 'auto_close' = ANY(r.changed) THEN r.auto_close ELSE t.auto_close END,
-    recurrence = CASE WHEN 'recurrence' = ANY(r.changed) THEN r.recurrence ELSE t.recurrence END,
-    recurrence_zone = CASE WHEN 'recurrence' = ANY(r.changed) THEN r.recurrence_zone
+    priority = CASE WHEN 'priority' = ANY(plan.changed) THEN r.priority ELSE t.priority END,
+    due = CASE WHEN 'due' = ANY(plan.changed) THEN r.due ELSE t.due END,
+    parent_id = CASE WHEN 'parent' = ANY(plan.changed) THEN parent.task_id ELSE t.parent_id END,
+    auto_close = CASE WHEN 'auto_close' = ANY(plan.changed) THEN r.auto_close ELSE t.auto_close END,
+    recurrence = CASE WHEN 'recurrence' = ANY(plan.changed) THEN r.recurrence ELSE t.recurrence END,
+    recurrence_zone = CASE WHEN 'recurrence' = ANY(plan.changed) THEN r.recurrence_zone
                            ELSE t.recurrence_zone END,
-    extra = CASE WHEN 'extra' <> ALL(r.changed) THEN t.extra WHEN %(own)s THEN r.extra
+    extra = CASE WHEN 'extra' <> ALL(plan.changed) THEN t.extra WHEN %(own)s THEN r.extra
                  WHEN r.extra = '{}' THEN t.extra - %(format)s::text
                  ELSE t.extra || jsonb_build_object(%(format)s::text, r.extra) END
-FROM import_plan r LEFT JOIN import_refs parent ON parent.ref = r.parent
-WHERE t.id = r.task_id
-  AND r.changed
+FROM import_plan plan
+JOIN import_rows r ON r.line = plan.line
+LEFT JOIN import_refs parent ON parent.ref = r.parent
+WHERE t.id = plan.task_id
+  AND plan.changed
       && '{title,description,status,priority,due,parent,auto_close,recurrence,extra}'
 """
 
 UNTAG: LiteralString = """
 -- untag_tasks: what the file no longer says
-DELETE FROM task_tags x USING import_plan r, tags g
-WHERE x.task_id = r.task_id AND 'tags' = ANY(r.changed) AND g.id = x.tag_id
-  AND NOT r.theirs -> 'tags' ? lower(g.name)
+DELETE FROM task_tags x USING import_plan p, import_told told, tags g
+WHERE 'tags' = ANY(p.changed) AND told.line = p.line
+  AND x.task_id = p.task_id AND g.id = x.tag_id
+  AND NOT told.theirs -> 'tags' ? lower(g.name)
 """
 
 TAG: LiteralString = """
 -- tag_tasks: what the file says
-INSERT INTO task_tags (task_id, tag_id)
-SELECT r.task_id, g.id
-FROM import_plan r
-CROSS JOIN jsonb_array_elements_text(r.theirs -> 'tags') AS wanted(label)
-JOIN tags g ON lower(g.name) = wanted.label
-WHERE r.changed && '{created,tags}'
-ON CONFLICT DO NOTHING
+SELECT put_tags(array_agg(p.task_id ORDER BY p.line), array_agg(wanted.label ORDER BY p.line))
+FROM import_plan p
+JOIN import_told told ON told.line = p.line
+CROSS JOIN jsonb_array_elements_text(told.theirs -> 'tags') AS wanted(label)
+WHERE p.changed && '{created,tags}'
 """
 
 UNASSIGN: LiteralString = """
 -- unassign_tasks: what the file no longer says
-DELETE FROM assignments x USING import_plan r, users u
-WHERE x.task_id = r.task_id AND 'assignees' = ANY(r.changed) AND u.id = x.user_id
-  AND NOT r.theirs -> 'assignees' ? lower(u.username)
+DELETE FROM assignments x USING import_plan p, import_told told, users u
+WHERE 'assignees' = ANY(p.changed) AND told.line = p.line
+  AND x.task_id = p.task_id AND u.id = x.user_id
+  AND NOT told.theirs -> 'assignees' ? lower(u.username)
 """
 
 ASSIGN: LiteralString = """
 -- assign_tasks: what the file says
 INSERT INTO assignments (task_id, user_id, assigned_by)
-SELECT r.task_id, u.id, %(actor_id)s
-FROM import_plan r
-CROSS JOIN jsonb_array_elements_text(r.theirs -> 'assignees') AS wanted(person)
+SELECT p.task_id, u.id, %(actor_id)s
+FROM import_plan p
+JOIN import_told told ON told.line = p.line
+CROSS JOIN jsonb_array_elements_text(told.theirs -> 'assignees') AS wanted(person)
 JOIN users u ON lower(u.username) = wanted.person
-WHERE r.changed && '{created,assignees}'
+WHERE p.changed && '{created,assignees}'
 ON CONFLICT DO NOTHING
 """
 
 REMEMBER: LiteralString = """
 -- remember_bases: what the file said this time, and for which project
 INSERT INTO import_bases (task_id, format, project_id, ref, fields)
-SELECT r.task_id, %(format)s, p.id, r.ref, r.saying
-FROM import_plan r
-LEFT JOIN projects p ON r.uid IS NULL AND p.key = r.project
-WHERE r.base IS DISTINCT FROM r.saying
+SELECT plan.task_id, %(format)s, p.id, plan.ref, saying
+FROM import_plan plan
+JOIN import_tasks m ON m.line = plan.line
+JOIN import_told told ON told.line = plan.line
+LEFT JOIN projects p ON plan.uid IS NULL AND p.key = plan.project
+CROSS JOIN LATERAL (
+    SELECT coalesce(m.base, '{}') || told.theirs || plan.lists AS saying
+) AS said
+WHERE m.base IS NULL OR m.base <> saying
 ON CONFLICT (task_id, format) DO UPDATE
     SET project_id = excluded.project_id, ref = excluded.ref, fields = excluded.fields,
         imported_at = excluded.imported_at
@@ -398,6 +428,8 @@ def run(
     tx.execute(ANALYZE_MATCH)
     unknown = import_links.plan(tx, given)
     import_comments.plan(tx)
+    tx.execute(TELL)
+    tx.execute(ANALYZE_TOLD)
     tx.execute(PLAN, given)
     tx.execute(ANALYZE_PLAN)
     counts = tx.row(COUNT, None, lambda *columns: columns)

@@ -16,15 +16,17 @@ EXTRA = """
 ALTER TABLE tasks ADD COLUMN extra jsonb NOT NULL DEFAULT '{}'
     CONSTRAINT tasks_extra_object CHECK (jsonb_typeof(extra) = 'object');
 
-CREATE OR REPLACE FUNCTION task_fields(task tasks) RETURNS jsonb LANGUAGE sql STABLE
+-- Without a subquery it is a part of the statement that calls it, which joins what it needs.
+CREATE FUNCTION task_document(task tasks, project text, owner text) RETURNS jsonb
+LANGUAGE sql STABLE
 RETURN jsonb_build_object(
-    'project', (SELECT key FROM projects WHERE id = task.project_id),
+    'project', project,
     'title', task.title,
     'description', task.description,
     'status', task.status,
     'priority', task.priority,
     'due', utc_text(task.due),
-    'owner', (SELECT username FROM users WHERE id = task.owner_id),
+    'owner', owner,
     'external_ref', task.external_ref,
     'parent', task.parent_id,
     'auto_close', nullif(task.auto_close, false),
@@ -34,6 +36,43 @@ RETURN jsonb_build_object(
     'completed_at', utc_text(task.completed_at),
     'deleted_at', utc_text(task.deleted_at)
 );
+
+CREATE OR REPLACE FUNCTION task_fields(task tasks) RETURNS jsonb LANGUAGE sql STABLE
+RETURN task_document(
+    task,
+    (SELECT key FROM projects WHERE id = task.project_id),
+    (SELECT username FROM users WHERE id = task.owner_id)
+);
+
+-- Who acts is asked once, and not for each row.
+CREATE OR REPLACE FUNCTION tasks_record() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO history (actor, operation, entity, entity_id, task_id, version, old, new)
+        SELECT (SELECT current_actor()), (SELECT current_operation()),
+               'task', n.id, n.id, n.version, '{}',
+               jsonb_strip_nulls(task_document(ROW(n.*)::tasks, projects.key, users.username))
+        FROM new_rows AS n
+        LEFT JOIN users ON users.id = n.owner_id
+        LEFT JOIN projects ON projects.id = n.project_id
+        ORDER BY n.id;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO history (entity, entity_id, task_id, version, old, new)
+        SELECT 'task', o.id, o.id, o.version,
+               jsonb_strip_nulls(task_fields(ROW(o.*)::tasks)), '{}'
+        FROM old_rows AS o ORDER BY o.id;
+    ELSE
+        INSERT INTO history (entity, entity_id, task_id, version, old, new)
+        SELECT 'task', n.id, n.id, n.version, changes.old, changes.new
+        FROM new_rows AS n
+        JOIN old_rows AS o ON o.id = n.id
+        CROSS JOIN LATERAL changes_between(
+            task_fields(ROW(o.*)::tasks), task_fields(ROW(n.*)::tasks)
+        ) AS changes
+        ORDER BY n.id;
+    END IF;
+    RETURN NULL;
+END $$;
 """
 
 # A table of its own: in `tasks`, every change of a status would make the document and its index
@@ -182,7 +221,8 @@ ALTER TABLE tasks ALTER COLUMN title SET STATISTICS 400;
 CREATE INDEX tasks_project_id_id_idx ON tasks (project_id, id);
 """
 
-# Of an import, a statement tags and assigns thousands of tasks: their lists are made all at once.
+# Of an import, a statement tags, assigns and links thousands of tasks: their lists are made all at
+# once, and who acts is asked once.
 LISTS = """
 CREATE OR REPLACE FUNCTION record_list(field text, changed jsonb, added boolean) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -191,7 +231,7 @@ BEGIN
     WHERE tasks.id IN (SELECT (jsonb_object_keys(changed))::bigint)
       AND tasks.xmin <> pg_current_xact_id()::xid;
 
-    INSERT INTO history (entity, entity_id, task_id, version, old, new)
+    INSERT INTO history (actor, operation, entity, entity_id, task_id, version, old, new)
     WITH difference AS MATERIALIZED (
         SELECT key::bigint AS task_id, value AS names FROM jsonb_each(changed)
     ), everything AS (
@@ -211,11 +251,44 @@ BEGIN
                    AS short_list
         FROM named GROUP BY task_id
     )
-    SELECT 'task', lists.task_id, lists.task_id, tasks.version,
+    SELECT (SELECT current_actor()), (SELECT current_operation()),
+           'task', lists.task_id, lists.task_id, tasks.version,
            jsonb_build_object(field, CASE WHEN added THEN short_list ELSE long_list END),
            jsonb_build_object(field, CASE WHEN added THEN long_list ELSE short_list END)
     FROM lists LEFT JOIN tasks ON tasks.id = lists.task_id
     ORDER BY lists.task_id;
+END $$;
+
+CREATE OR REPLACE FUNCTION links_record() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE tasks SET version = tasks.version + 1
+    WHERE tasks.id IN (SELECT blocked_id FROM changed_rows)
+      AND tasks.xmin <> pg_current_xact_id()::xid;
+
+    INSERT INTO history (actor, operation, entity, entity_id, task_id, version, old, new)
+    WITH everything AS (
+        SELECT blocked_id, blocker_id, true AS differs FROM changed_rows
+        UNION ALL
+        SELECT x.blocked_id, x.blocker_id, false
+        FROM links x WHERE x.blocked_id IN (SELECT blocked_id FROM changed_rows)
+    ), each_link AS (
+        SELECT blocked_id, blocker_id, bool_or(differs) AS differs
+        FROM everything GROUP BY blocked_id, blocker_id
+    ), lists AS (
+        SELECT blocked_id, jsonb_agg(blocker_id ORDER BY blocker_id) AS long_list,
+               coalesce(jsonb_agg(blocker_id ORDER BY blocker_id) FILTER (WHERE NOT differs), '[]')
+                   AS short_list
+        FROM each_link GROUP BY blocked_id
+    )
+    SELECT (SELECT current_actor()), (SELECT current_operation()),
+           'task', lists.blocked_id, lists.blocked_id, tasks.version,
+           jsonb_build_object(
+               'blocked_by', CASE WHEN TG_OP = 'INSERT' THEN short_list ELSE long_list END),
+           jsonb_build_object(
+               'blocked_by', CASE WHEN TG_OP = 'INSERT' THEN long_list ELSE short_list END)
+    FROM lists LEFT JOIN tasks ON tasks.id = lists.blocked_id
+    ORDER BY lists.blocked_id;
+    RETURN NULL;
 END $$;
 """
 
@@ -235,6 +308,35 @@ DROP FUNCTION tasks_index_new(), tasks_index_again(), comments_index(), index_ta
 """
 
 FORMER = """
+CREATE OR REPLACE FUNCTION links_record() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE tasks SET version = tasks.version + 1
+    WHERE tasks.id IN (SELECT blocked_id FROM changed_rows)
+      AND tasks.xmin <> pg_current_xact_id()::xid;
+
+    INSERT INTO history (entity, entity_id, task_id, version, old, new)
+    SELECT 'task', change.blocked_id, change.blocked_id, tasks.version,
+           jsonb_build_object(
+               'blocked_by', CASE WHEN TG_OP = 'INSERT' THEN short_list ELSE long_list END),
+           jsonb_build_object(
+               'blocked_by', CASE WHEN TG_OP = 'INSERT' THEN long_list ELSE short_list END)
+    FROM (
+        SELECT blocked_id, array_agg(blocker_id) AS difference
+        FROM changed_rows GROUP BY blocked_id
+    ) AS change
+    LEFT JOIN tasks ON tasks.id = change.blocked_id
+    CROSS JOIN LATERAL (
+        SELECT coalesce(jsonb_agg(id ORDER BY id) FILTER (WHERE id <> ALL (difference)), '[]')
+                   AS short_list,
+               coalesce(jsonb_agg(id ORDER BY id), '[]') AS long_list
+        FROM (
+            SELECT unnest(difference) AS id
+            UNION
+            SELECT blocker_id FROM links WHERE links.blocked_id = change.blocked_id
+        ) AS everything
+    ) AS lists;
+    RETURN NULL;
+END $$;
 CREATE OR REPLACE FUNCTION record_list(field text, changed jsonb, added boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -291,6 +393,32 @@ RETURN jsonb_build_object(
     'deleted_at', utc_text(task.deleted_at)
 );
 
+CREATE OR REPLACE FUNCTION tasks_record() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO history (entity, entity_id, task_id, version, old, new)
+        SELECT 'task', n.id, n.id, n.version,
+               '{}', jsonb_strip_nulls(task_fields(ROW(n.*)::tasks))
+        FROM new_rows AS n ORDER BY n.id;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO history (entity, entity_id, task_id, version, old, new)
+        SELECT 'task', o.id, o.id, o.version,
+               jsonb_strip_nulls(task_fields(ROW(o.*)::tasks)), '{}'
+        FROM old_rows AS o ORDER BY o.id;
+    ELSE
+        INSERT INTO history (entity, entity_id, task_id, version, old, new)
+        SELECT 'task', n.id, n.id, n.version, changes.old, changes.new
+        FROM new_rows AS n
+        JOIN old_rows AS o ON o.id = n.id
+        CROSS JOIN LATERAL changes_between(
+            task_fields(ROW(o.*)::tasks), task_fields(ROW(n.*)::tasks)
+        ) AS changes
+        ORDER BY n.id;
+    END IF;
+    RETURN NULL;
+END $$;
+
+DROP FUNCTION task_document(tasks, text, text);
 ALTER TABLE tasks DROP COLUMN extra;
 """
 
