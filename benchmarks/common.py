@@ -70,7 +70,7 @@ class Server:
             with self.database() as target:
                 yield target
         else:
-            yield self._target(embedded.conninfo(self.data_dir), in_default=True)
+            yield self._target(embedded.conninfo(self.data_dir, owner=True), in_default=True)
 
     def _target(self, url: str, *, in_default: bool) -> Target:
         where = (
@@ -104,7 +104,7 @@ def server(url: str | None) -> Generator[Server]:
             return
         embedded.start(directory)
         try:
-            yield Server(embedded.conninfo(directory), directory, directory)
+            yield Server(embedded.conninfo(directory, owner=True), directory, directory)
         finally:
             embedded.stop(directory)
     finally:

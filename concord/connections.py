@@ -45,14 +45,16 @@ _ATTEMPT = re.compile(
 """What the driver puts before the words of one of several servers."""
 
 
-def connect(settings: Settings, command: str, *, standby: bool = False) -> Connection:
+def connect(
+    settings: Settings, command: str, *, standby: bool = False, owner: bool = False
+) -> Connection:
     """Return a new autocommit connection, starting the embedded server if it is down.
 
-    With `standby` it is one to read from, and to nothing that is started here. Raises
-    `DatabaseUnavailable`.
+    With `standby` it is one to read from, and to nothing that is started here; with `owner`, in
+    the embedded server, one of the role that owns the tables. Raises `DatabaseUnavailable`.
     """
     try:
-        return open_connection(settings, command, standby=standby)
+        return open_connection(settings, command, standby=standby, owner=owner)
     except psycopg.OperationalError as error:
         if standby or not settings.embedded:
             raise unreachable(settings, error, standby=standby) from error
@@ -60,12 +62,14 @@ def connect(settings: Settings, command: str, *, standby: bool = False) -> Conne
 
     embedded.start(settings.data_dir)
     try:
-        return open_connection(settings, command)
+        return open_connection(settings, command, owner=owner)
     except psycopg.OperationalError as error:
         raise unreachable(settings, error) from error
 
 
-def open_connection(settings: Settings, command: str, *, standby: bool = False) -> Connection:
+def open_connection(
+    settings: Settings, command: str, *, standby: bool = False, owner: bool = False
+) -> Connection:
     """Return a new autocommit connection to a server that is up, or to a standby of it.
 
     Raises `psycopg.OperationalError`, and `Usage` for a connection string that is none.
@@ -75,7 +79,7 @@ def open_connection(settings: Settings, command: str, *, standby: bool = False) 
     # and a command runs each statement once.
     try:
         connection = psycopg.connect(
-            conninfo(settings, standby=standby),
+            conninfo(settings, standby=standby, owner=owner),
             autocommit=True,
             prepare_threshold=None,
             application_name=f"concord {command}",
@@ -114,7 +118,7 @@ def behind_pooler(connection: Connection) -> bool:
     return row[0] != connection.info.backend_pid
 
 
-def conninfo(settings: Settings, *, standby: bool = False) -> str:
+def conninfo(settings: Settings, *, standby: bool = False, owner: bool = False) -> str:
     """Return the libpq connection string of the database in use, or of a standby of it.
 
     Of several servers the one that accepts writes is used, and for reading alone a standby sooner
@@ -125,7 +129,7 @@ def conninfo(settings: Settings, *, standby: bool = False) -> str:
     if url is None:
         from concord import embedded
 
-        return embedded.conninfo(settings.data_dir)
+        return embedded.conninfo(settings.data_dir, owner=owner)
     if not standby and "," not in url:
         return url
     given = conninfo_to_dict(url)

@@ -51,6 +51,17 @@ CONSTRAINTS: dict[str, _Meaning] = {
         "a project needs its owner: the user still owns projects, or was deleted just now",
         "Give them to somebody else first: concord project edit KEY --owner NAME",
     ),
+    "project_members_project_id_fkey": _Meaning(
+        NotFound, "the project is gone", "Somebody deleted it just now; see: concord project list"
+    ),
+    "project_members_user_id_fkey": _Meaning(
+        NotFound, "the user is gone", "Somebody deleted it just now; see: concord user list"
+    ),
+    "project_members_owner": _Meaning(
+        Refused,
+        "that is the last owner that a project has to have, the one whose name it bears",
+        "Give the project to somebody else first: concord project edit KEY --owner NAME",
+    ),
     "tasks_owner_id_fkey": _Meaning(
         Refused,
         "a task needs its owner: the user still owns tasks, or was deleted just now",
@@ -166,6 +177,9 @@ CONSTRAINTS: dict[str, _Meaning] = {
         Conflict, "a tag of that name exists already", "See: concord tag list"
     ),
     "tags_name_check": _Meaning(Usage, "that is no tag", f"A tag has {_NAME_RULE}."),
+    "tags_made_by_fkey": _Meaning(
+        NotFound, "you are gone", "Somebody deleted you just now; see: concord user list"
+    ),
     "assignments_user_id_fkey": _Meaning(
         NotFound, "the user is gone", "Somebody deleted it just now; see: concord user list"
     ),

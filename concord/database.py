@@ -21,10 +21,18 @@ from psycopg.pq import TransactionStatus
 
 from concord import outcome
 from concord.connections import connect
-from concord.errors import Bug, CommitUnknown, ConcordError, Contention, SchemaMismatch
+from concord.errors import (
+    Bug,
+    CommitUnknown,
+    ConcordError,
+    Contention,
+    Forbidden,
+    SchemaMismatch,
+)
 from concord.records import Isolation, Record
 from concord.transaction import (
     Entangled,
+    Known,
     Opening,
     Outdated,
     Transaction,
@@ -55,7 +63,7 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
-SCHEMA_HEAD = "0003"
+SCHEMA_HEAD = "0004"
 """The Alembic revision this code is written for; a test holds it equal to the newest one."""
 
 BACKOFF_FIRST = 0.005
@@ -98,6 +106,7 @@ class Database:
     `newcomer` says what becomes of an actor whom the database does not know: in the embedded
     one they are added, in a shared one refused, unless told otherwise. With `standby` it is a
     standby that is read from: what it tells may be old, so no operation that writes runs on it.
+    With `owner` it works as the owner of the tables, whom row-level security does not hold.
     """
 
     def __init__(
@@ -109,7 +118,10 @@ class Database:
         schema: str | None = None,
         newcomer: Literal["add", "refuse", "ignore"] | None = None,
         standby: bool = False,
+        owner: bool = False,
     ) -> None:
+        self._actor = settings.user
+        self._owner = owner
         self._newcomer = newcomer or ("add" if settings.embedded else "refuse")
         self._standby = standby
         self._settings = settings
@@ -170,7 +182,9 @@ class Database:
         Raises `DatabaseUnavailable`.
         """
         if self._connection is None or self._connection.closed:
-            self._connection = connect(self._settings, self._command, standby=self._standby)
+            self._connection = connect(
+                self._settings, self._command, standby=self._standby, owner=self._owner
+            )
         return self._connection
 
     def _observed(
@@ -234,13 +248,33 @@ class Database:
         work: Callable[[Transaction], R],
     ) -> tuple[Transaction, R]:
         """Run an operation up to its COMMIT. Raises `Outdated`."""
-        opening = self._opening(operation)
-        try:
-            return _worked(Transaction(connection, opening, record), work)
-        except Entangled:
-            _roll_back(connection, record)
-        # One by one, the first thing that is wrong is told, as if it had been looked for.
-        return _worked(Transaction(connection, opening, record, together=False), work)
+        together = True
+        while True:
+            opening = self._opening(operation)
+            try:
+                return _worked(Transaction(connection, opening, record, together=together), work)
+            except Known as found:
+                _roll_back(connection, record)
+                self._be(found.actor)
+            except Entangled:
+                _roll_back(connection, record)
+                # One by one, the first thing that is wrong is told, as if it had been looked for.
+                together = False
+
+    def _be(self, actor: str) -> None:
+        """Act as the one whom the database knows by the login.
+
+        Raises `Forbidden` if somebody else was named.
+        """
+        source = self._settings.provenance["user"]
+        if self._actor != self._settings.user or source != "default":
+            raise Forbidden(
+                f"the database knows you as {actor}, and does not let you act as {self._actor}",
+                hint=f"Do not name anybody else ({source}).",
+                user=self._actor,
+                known_as=actor,
+            )
+        self._actor = actor
 
     def _opening(self, operation: Operation[P, R]) -> Opening:
         settings = self._settings
@@ -248,9 +282,10 @@ class Database:
             operation.isolation,
             operation.read_only,
             {
-                "actor": settings.user,
+                "actor": self._actor,
                 "operation": self._command,
                 "schema": self._schema,
+                "held": self._schema is None and not self._owner,
                 "writes": not operation.read_only,
                 "lock_timeout": str(settings.lock_timeout),
                 "statement_timeout": str(settings.statement_timeout),

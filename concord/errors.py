@@ -41,7 +41,7 @@ EXIT_CODES: dict[ExitCode, tuple[str, str]] = {
     ),
     ExitCode.FORBIDDEN: (
         "forbidden",
-        "not yours to undo; or the database does not let this user do it",
+        "not yours to change or undo; or the database does not let this user do it",
     ),
     ExitCode.DATABASE: ("database", "unreachable, not initialised, unhealthy"),
     ExitCode.EMPTY: ("empty", "nothing there: no task is ready, due or to do, nothing to undo"),

@@ -49,11 +49,11 @@ def known() -> set[str]:
     return {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
 
 
-def engine(settings: Settings, name: str = "init") -> sa.Engine:
+def engine(settings: Settings, name: str = "init", *, owner: bool = True) -> sa.Engine:
     """Return an SQLAlchemy engine over Concord's own way to connect, as the command `name`."""
 
     def creator() -> Connection:
-        connection = connect(settings, name)
+        connection = connect(settings, name, owner=owner)
         connection.autocommit = False  # SQLAlchemy begins and commits in the driver's own way
         return connection
 
@@ -68,7 +68,8 @@ def upgrade(settings: Settings, *, schema: str | None = None) -> tuple[str | Non
     the server refuses.
     """
     try:
-        with engine(settings).connect() as connection:
+        # A schema of its own belongs to whoever has made it.
+        with engine(settings, owner=schema is None).connect() as connection:
             if schema is not None:
                 # Only for this transaction: a pooler may give the session to somebody else.
                 connection.exec_driver_sql("SELECT set_config('search_path', %s, true)", (schema,))
@@ -77,8 +78,8 @@ def upgrade(settings: Settings, *, schema: str | None = None) -> tuple[str | Non
             made.attributes["connection"] = connection
             command.upgrade(made, "head")
             now = revision(connection)
-            # The server may have the extension by now.
-            connection.exec_driver_sql("SELECT add_trigrams()")
+            # The server may have the extension by now, or let us make roles and trust operators.
+            connection.exec_driver_sql("SELECT add_trigrams(), trust_operators(), admit_people()")
             connection.commit()
             return before, now or ""
     except CommandError as error:

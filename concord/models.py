@@ -47,6 +47,15 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """Somebody with a role in a project, which is one of `vocabulary.ROLES`."""
+
+    user: str
+    role: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Tag:
     """A label, with the number of tasks (outside the trash) that carry it."""
 

@@ -44,9 +44,8 @@ SELECT pg_xact_status(%(xid)s::xid8)
 # a row of that id from after our COMMIT was sent may be somebody else's.
 COMMITTED: LiteralString = """
 -- was_committed: a history row is written in the transaction it tells of
-SELECT bool_or(at <= %(sent)s), pg_is_in_recovery(),
+SELECT history_knows(%(xid)s::xid8, %(sent)s), pg_is_in_recovery(),
        current_setting('synchronous_standby_names', true) <> ''
-FROM history WHERE xid = %(xid)s::xid8
 """
 
 # A standby that has this has all before it.

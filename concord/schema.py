@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.base import PGDialect
 
-from concord.vocabulary import PRIORITIES, STATUSES
+from concord.vocabulary import PRIORITIES, ROLES, STATUSES
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,6 +45,7 @@ _status = postgresql.ENUM(*STATUSES, name="task_status", metadata=metadata)
 # The most urgent first, so that (priority, id) in its plain order is what to do next.
 _priority = postgresql.ENUM(*reversed(PRIORITIES), name="task_priority", metadata=metadata)
 _visibility = postgresql.ENUM("private", "shared", name="project_visibility", metadata=metadata)
+_role = postgresql.ENUM(*ROLES, name="project_role", metadata=metadata)
 
 
 _DAYS = "mon|tue|wed|thu|fri|sat|sun"
@@ -114,6 +115,15 @@ projects = sa.Table(
     sa.CheckConstraint("wip_limit > 0", name="wip_limit_positive"),
 )
 
+project_members = sa.Table(
+    "project_members",
+    metadata,
+    _reference("project_id", "projects", ondelete="CASCADE", primary_key=True),
+    _reference("user_id", "users", ondelete="CASCADE", primary_key=True, index=True),
+    _choice("role", _role, "member"),
+    _moment("added_at", required=True),
+)
+
 tasks = sa.Table(
     "tasks",
     metadata,
@@ -179,13 +189,17 @@ sa.Index("tasks_priority_id_idx", tasks.c.priority, tasks.c.id)
 sa.Index("tasks_created_at_id_idx", tasks.c.created_at, tasks.c.id)
 sa.Index("tasks_updated_at_id_idx", tasks.c.updated_at, tasks.c.id)
 sa.Index("tasks_due_id_idx", tasks.c.due, tasks.c.id)
+# Not coalesce, of which the planner does not know that it tells nothing of hidden rows.
+# As the server tells it, which Alembic compares.
+_due_order = sa.text(
+    "(\nCASE\n    WHEN due IS NULL THEN 'infinity'::timestamptz\n    ELSE due\nEND)"
+)
 sa.Index(
     "tasks_due_order_idx",
-    sa.func.coalesce(tasks.c.due, sa.text("'infinity'::timestamptz")),
+    _due_order,
     tasks.c.id,
 )
 sa.Index("tasks_title_id_idx", sa.func.lower(tasks.c.title), tasks.c.id)
-_due_order = sa.func.coalesce(tasks.c.due, sa.text("'infinity'::timestamptz"))
 _to_do = sa.and_(tasks.c.status == sa.text("'todo'"), tasks.c.deleted_at.is_(None))
 # What is to be done next, best first: the order in which claims take ready tasks.
 sa.Index(
@@ -238,6 +252,14 @@ tags = sa.Table(
     metadata,
     _id(),
     sa.Column("name", sa.Text, nullable=False),
+    # None: it is everybody's.
+    _reference(
+        "made_by",
+        "users",
+        ondelete="SET NULL",
+        index=True,
+        server_default=sa.text("current_actor_id()"),
+    ),
     sa.CheckConstraint(
         r"name ~ '^[^\s,[:cntrl:]]{1,64}$' AND name !~ '^([0-9]+|-.*)$'", name="name_check"
     ),

@@ -52,7 +52,8 @@ _BEGIN: dict[tuple[Isolation, bool], LiteralString] = {
 # Everything is local to the transaction, so a pooler that hands out connections by the
 # transaction does not leak one user's identity or time-outs into another's. Tasks in use are in
 # memory, where a page costs the same wherever it lies: told so, the planner takes the index to a
-# few rows instead of reading all older ones in order.
+# few rows instead of reading all older ones in order. A session that could pass over row-level
+# security, such as the owner's, works as a role that cannot.
 _SETTLE: LiteralString = """
 SELECT set_config('concord.actor', %(actor)s, true),
        set_config('concord.operation', %(operation)s, true),
@@ -61,14 +62,19 @@ SELECT set_config('concord.actor', %(actor)s, true),
        set_config('random_page_cost', '1.1', true),
        set_config('lock_timeout', %(lock_timeout)s, true),
        set_config('statement_timeout', %(statement_timeout)s, true),
-       set_config('idle_in_transaction_session_timeout', %(idle_timeout)s, true);
+       set_config('idle_in_transaction_session_timeout', %(idle_timeout)s, true),
+       set_config('role', CASE
+           WHEN %(held)s AND to_regproc('may_name_actor') IS NOT NULL
+               AND pg_has_role(to_regrole('concord_service'), 'MEMBER')
+           THEN 'concord_service' ELSE current_setting('role') END, true);
 """
 
 SEARCH_PATH: LiteralString = "SELECT set_config('search_path', %(schema)s, true);"
 
 _WHOAMI: LiteralString = """
 SELECT (SELECT version_num FROM alembic_version),
-       (SELECT id FROM users WHERE lower(username) = lower(%(actor)s)),
+       current_actor(),
+       (SELECT id FROM users WHERE lower(username) = lower(current_actor())),
        CASE WHEN %(writes)s THEN pg_current_xact_id()::text END,
        clock_timestamp();
 """
@@ -81,6 +87,10 @@ INSERT INTO users (username)
 SELECT %(actor)s WHERE NOT EXISTS (SELECT FROM users WHERE lower(username) = lower(%(actor)s))
 ON CONFLICT (lower(username)) DO NOTHING;
 """
+
+
+_UNKNOWN = (pg.UndefinedTable, pg.UndefinedColumn, pg.UndefinedFunction)
+"""What the opening meets where there is no schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +118,14 @@ class Outdated(Exception):
     def __init__(self, found: str | None) -> None:
         super().__init__(found)
         self.found = found
+
+
+class Known(Exception):
+    """The database knows by the login who acts: nothing was done yet in anybody's name."""
+
+    def __init__(self, actor: str) -> None:
+        super().__init__(actor)
+        self.actor = actor
 
 
 class Entangled(Exception):
@@ -350,7 +368,7 @@ class Transaction:
                 if asked.query in _BEGIN.values() and isinstance(error, pg.FeatureNotSupported):
                     raise takes_no_writes(error) from error
                 # Not a statement of the operation, but one that opens the transaction.
-                if asked.told == "" and isinstance(error, pg.UndefinedTable | pg.UndefinedColumn):
+                if asked.told == "" and isinstance(error, _UNKNOWN):
                     raise Outdated(None) from error
                 raise error
             if asked.look is not None:
@@ -375,12 +393,14 @@ class Transaction:
 
     def _met(self, cursor: psycopg.Cursor[Any]) -> None:
         """Look at the answer to `_WHOAMI`."""
-        row = cast("tuple[str, int | None, str | None, datetime] | None", cursor.fetchone())
+        row = cast("tuple[str, str, int | None, str | None, datetime] | None", cursor.fetchone())
         assert row is not None
         self._seen = True
-        revision, self._actor_id, self._record.xid, self._record.begun_at = row
+        revision, actor, self._actor_id, self._record.xid, self._record.begun_at = row
         if revision != self._opening.head:
             raise Outdated(revision)
+        if actor.lower() != self.actor.lower():
+            raise Known(actor)
         if self._actor_id is None and self._opening.newcomer == "refuse":
             raise unknown_actor(self.actor)
 

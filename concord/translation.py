@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from psycopg import errors as pg
@@ -17,6 +18,8 @@ from concord.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     import psycopg
 
 
@@ -44,6 +47,13 @@ def translate(error: psycopg.Error | UnicodeEncodeError) -> ConcordError:
             )
         case pg.ReadOnlySqlTransaction():
             return takes_no_writes(error)
+        case pg.InsufficientPrivilege() if refuses_row(error):
+            return Forbidden(
+                "not yours to change",
+                hint="It would go where you may only look on, or out of your sight. What is"
+                " somebody else's needs a project that you may both change: --project KEY.",
+                **facts,
+            )
         case pg.InsufficientPrivilege():
             return Forbidden(primary, hint="Ask the owner of the database for the right.", **facts)
         case pg.DataError():
@@ -61,6 +71,32 @@ def translate(error: psycopg.Error | UnicodeEncodeError) -> ConcordError:
             )
         case _:
             return Bug(f"an unexpected answer of the database: {primary}", **facts)
+
+
+def refuses_row(error: psycopg.Error) -> bool:
+    """Whether row-level security did not let a row be written, rather than a right was missing.
+
+    Both have one SQLSTATE. What our own trigger refuses bears the name of the table; what a policy
+    does is known by the place in the server, which is not translated as the words are.
+    """
+    return isinstance(error, pg.InsufficientPrivilege) and (
+        error.diag.table_name is not None or error.diag.source_function == "ExecWithCheckOptions"
+    )
+
+
+@contextmanager
+def refused_as(told: Forbidden) -> Generator[None]:
+    """Raise an error in place of that of a row which row-level security does not let be written.
+
+    The statement has to have been answered by the end.
+    """
+    try:
+        yield
+    except pg.InsufficientPrivilege as error:
+        if not refuses_row(error):
+            raise
+        told.details["sqlstate"] = error.sqlstate
+        raise told from error
 
 
 def takes_no_writes(error: psycopg.Error) -> DatabaseUnavailable:

@@ -13,3 +13,9 @@ PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 
 TITLE_LIMIT = 255
 """The most characters a task's title holds (constraint `tasks_title_length`)."""
+
+ROLES = ("viewer", "member", "owner")
+"""What somebody may be in a project, the least first."""
+
+VISIBILITIES = ("shared", "private")
+"""Whom a project is for: everybody whom the database knows, or those with a role in it."""

@@ -23,6 +23,8 @@ from concord.sql import claims, listing, tasks
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.crew
+
 STUBBORN = "trap '' TERM; " + WAITS
 HOUR, LEASE = timedelta(hours=1), timedelta(seconds=1)
 

@@ -154,7 +154,7 @@ def test_of_a_shared_database_only_what_is_concords_is_in_it_and_replaced(
     psql(url, "CREATE SCHEMA billing")
     psql(url, "CREATE TABLE billing.invoices AS SELECT 1 AS secret")
     psql(url, 'CREATE TABLE "Odd ""name" AS SELECT 2 AS secret')
-    psql(url, "CREATE VIEW people AS SELECT username FROM users")
+    psql(url, "CREATE VIEW staff AS SELECT username FROM users")
     file = back_up(filled)
     listed = subprocess.run(
         [libpq.program("pg_restore", at_least=18), "--list", file],
@@ -163,7 +163,7 @@ def test_of_a_shared_database_only_what_is_concords_is_in_it_and_replaced(
         text=True,
     ).stdout
     assert "TABLE DATA public tasks " in listed
-    assert not [name for name in ("billing", "invoices", "Odd", "people") if name in listed]
+    assert not [name for name in ("billing", "invoices", "Odd", "staff") if name in listed]
     psql(url, 'UPDATE "Odd ""name" SET secret = 3')
     filled.ok("db", "restore", str(file), "--yes")
     found = tables(url)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     Intervention = Callable[[Worker, int, int], Any]
 
+pytestmark = pytest.mark.crew
+
 ANYTHING = Filters()
 LEASE = timedelta(minutes=15)
 

@@ -89,7 +89,8 @@ def test_a_conflict_of_names_says_what_is_taken(here: Here) -> None:
     here.ok("user", "add", "bo", "--email", "bo@example.org")
     error = here("user", "add", "BO", "--json").error
     assert error["details"]["constraint"] == "users_username_key"
-    assert "(bo)" in error["details"]["detail"]
+    # The server tells no values of rows that may be hidden.
+    assert error["details"].get("detail") is None
     assert "e-mail address exists" in here.refused(
         "user", "add", "cy", "--email", "BO@example.org", code=4
     )

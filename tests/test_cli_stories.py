@@ -11,6 +11,8 @@ from commands import Here, Terminal, zone
 if TYPE_CHECKING:
     from conftest import CommandLine
 
+pytestmark = pytest.mark.crew
+
 
 def add(here: Here, *titles: str) -> list[int]:
     return [here.ok("task", "add", title)["id"] for title in titles]

@@ -17,6 +17,8 @@ from concord.sql import assignments, comments, tasks, users
 if TYPE_CHECKING:
     from concord.database import Database
 
+pytestmark = pytest.mark.crew
+
 
 def bodies(here: Here, task: str) -> list[str]:
     return [comment["body"] for comment in here.ok("task", "show", task)["comments"]]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from concord.database import Transaction
 
+pytestmark = pytest.mark.crew
+
 NEW = tasks.NewTask("written")
 
 

@@ -63,6 +63,15 @@ VIOLATIONS: dict[str, tuple[str, LiteralString]] = {
     "projects_name_length": ("usage", "UPDATE projects SET name = ''"),
     "projects_wip_limit_positive": ("usage", "UPDATE projects SET wip_limit = 0"),
     "projects_owner_id_fkey": ("refused", "UPDATE projects SET owner_id = 99"),
+    "project_members_project_id_fkey": (
+        "not_found",
+        "INSERT INTO project_members (project_id, user_id) VALUES (99, 10)",
+    ),
+    "project_members_user_id_fkey": (
+        "not_found",
+        "INSERT INTO project_members (project_id, user_id) VALUES (20, 99)",
+    ),
+    "project_members_owner": ("refused", "UPDATE project_members SET role = 'viewer'"),
     "tasks_owner_id_fkey": ("refused", "UPDATE tasks SET owner_id = 99"),
     "tasks_project_id_fkey": ("refused", "DELETE FROM projects"),
     "tasks_title_length": ("usage", "UPDATE tasks SET title = repeat('x', 256)"),
@@ -149,6 +158,7 @@ VIOLATIONS: dict[str, tuple[str, LiteralString]] = {
     ),
     "tags_name_key": ("conflict", "INSERT INTO tags (name) VALUES ('Bug')"),
     "tags_name_check": ("usage", "INSERT INTO tags (name) VALUES ('12')"),
+    "tags_made_by_fkey": ("not_found", "INSERT INTO tags (name, made_by) VALUES ('new', 99)"),
     "assignments_task_id_fkey": (
         "not_found",
         "INSERT INTO assignments (task_id, user_id) VALUES (99, 10)",
@@ -200,7 +210,8 @@ def world(server: Server, template: str) -> Iterator[Database]:
     with server.janitor("constraints", template) as janitor:
         url = server.url(janitor.dbname)
         psql(url, WORLD)
-        with Database(settings_for(url), "test") as made:
+        # Whom row-level security lets pass: a row is to be refused for what is wrong with it.
+        with Database(settings_for(url), "test", owner=True) as made:
             yield made
 
 

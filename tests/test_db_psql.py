@@ -47,13 +47,36 @@ def test_all_words_are_psqls_and_its_status_is_ours(concord: CommandLine) -> Non
     assert 'column "nonsense" does not exist' in told.err
 
 
-def test_what_is_done_there_goes_into_history_by_the_databases_user(concord: CommandLine) -> None:
+def test_what_is_done_there_goes_into_history_by_your_name(concord: CommandLine) -> None:
     concord.ok("task", "add", "One")
     update = "UPDATE tasks SET title = 'Two' WHERE id = 1"
     assert concord("db", "psql", "-Xqc", update, PGAPPNAME="other").code == 0
     change = concord.ok("history", "--limit", "1")[0]
-    assert (change["operation"], change["actor"]) == ("psql", "concord")
+    assert (change["operation"], change["actor"]) == ("psql", "ana")
     assert (change["old"], change["new"]) == ({"title": "One"}, {"title": "Two"})
+
+
+def test_it_sees_what_you_do_and_its_owner_everything(concord: CommandLine) -> None:
+    concord.ok("user", "add", "bo")
+    concord.ok("task", "add", "Hers")
+    concord.ok("--as", "bo", "task", "add", "His")
+    query = ("-XAtc", "SELECT title, current_actor() FROM tasks ORDER BY id")
+    assert concord("db", "psql", *query).out == "Hers|ana\n"
+    assert concord("--as", "bo", "db", "psql", *query).out == "His|bo\n"
+    assert concord("db", "psql", "--owner", *query).out == "Hers|concord\nHis|concord\n"
+    # Of psql's words it is the first alone.
+    assert "unrecognized option '--owner'" in concord("db", "psql", "-X", "--owner", LC_ALL="C").err
+
+
+def test_options_of_the_session_stay_and_a_name_is_only_a_name(
+    concord: CommandLine, url: str
+) -> None:
+    name = "o'b \\ -c role=concord\t-x"
+    query = "SELECT current_user, current_setting('concord.actor'), current_setting('work_mem')"
+    words = ("--as", name, "db", "psql", "-XAtc", query)
+    options = "-c work_mem=7MB -c concord.actor=bo"
+    told = concord(*words, CONCORD_DATABASE_URL=make_conninfo(url, options=options))
+    assert told.out == f"concord_service|{name}|7MB\n", told
 
 
 def test_variables_of_other_programs_do_not_lead_elsewhere(
@@ -93,8 +116,8 @@ def test_a_password_goes_by_the_environment_alone(
 
 def test_at_a_terminal_ctrl_c_is_psqls(concord: CommandLine) -> None:
     with Terminal(concord, "db", "psql", "-X", LC_ALL="C") as terminal:
-        terminal.wait_for("=#").type("SELECT pg_sleep(600);\n").wait_for("sleep(600);")
-        terminal.type("\x03").wait_for("=#", times=2).type("\\q\n")
+        terminal.wait_for("=>").type("SELECT pg_sleep(600);\n").wait_for("sleep(600);")
+        terminal.type("\x03").wait_for("=>", times=2).type("\\q\n")
         assert terminal.end().code == 0
 
 

@@ -69,6 +69,7 @@ def test_start_and_stop_tell_what_they_found(own: Here, data_dir: Path) -> None:
     assert up["installed_version"].partition(".")[0] == up["data_version"]
     assert up["data"] == str(data_dir / f"postgresql-{up['data_version']}")
     assert up["socket_dir"] == up["host"] == started["socket_dir"]
+    assert (up["database"], up["user"]) == ("concord", "concord_service")
     assert up["log"].startswith(str(data_dir))
     assert up["data_bytes"] > 1_000_000
 
@@ -107,7 +108,7 @@ def test_other_programs_get_in_by_the_url_of_a_server_that_was_down(
     assert result.err == ""
     command = [libpq.program("psql"), result.out.strip(), "-XAtc", "SELECT current_user, 1"]
     told = subprocess.run(command, stdout=subprocess.PIPE, timeout=TIMEOUT, text=True, check=True)
-    assert told.stdout == "concord|1\n"
+    assert told.stdout == "concord_service|1\n"
     assert own.ok("db", "url") == {"url": result.out.strip(), "password": None}
 
 

@@ -132,7 +132,8 @@ def on(data_dir: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> Here:
 
 
 def query(data_dir: Path, text: str, **where: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(make_conninfo(embedded.conninfo(data_dir), **where)) as connection:
+    url = make_conninfo(embedded.conninfo(data_dir, owner=True), **where)
+    with psycopg.connect(url) as connection:
         return connection.execute(text.encode()).fetchall()
 
 

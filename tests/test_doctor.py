@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CHECKS = [
     "server (by URL)", "latency", "server version", "database", "accepts writes", "pooler",
-    "schema", "typo tolerance", "clock difference", "oldest transaction",
+    "schema", "typo tolerance", "row security", "clock difference", "oldest transaction",
 ]  # fmt: skip
 
 
@@ -52,9 +52,9 @@ def test_all_is_well(here: Here) -> None:
     values = {check["check"]: check["value"] for check in told["checks"]}
     assert values["schema"] == f"{SCHEMA_HEAD} (this Concord: {SCHEMA_HEAD})"
     assert values["accepts writes"] == "yes"
-    assert values["typo tolerance"] == "on"
+    assert values["typo tolerance"] == values["row security"] == "on"
     assert values["server version"][0].isdigit()
-    assert values["database"].startswith("test_")
+    assert values["database"].startswith("concord_")
     assert [row["name"] for row in told["settings"]] == list(SETTINGS)
 
 
@@ -197,7 +197,7 @@ def test_the_embedded_server_is_brought_up_to_date(
 ) -> None:
     monkeypatch.delenv("CONCORD_DATABASE_URL")
 
-    def conninfo(_: Path) -> str:
+    def conninfo(_: Path, *, owner: bool = False) -> str:
         return empty_url
 
     monkeypatch.setattr(embedded, "conninfo", conninfo)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from conftest import CommandLine, Result
 
+pytestmark = pytest.mark.crew
+
 
 @pytest.fixture
 def here(

@@ -90,7 +90,7 @@ def shared() -> Generator[Path]:
 
 
 def execute(data_dir: Path, query: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(embedded.conninfo(data_dir), autocommit=True) as connection:
+    with psycopg.connect(embedded.conninfo(data_dir, owner=True), autocommit=True) as connection:
         cursor = connection.execute(query.encode())
         return cursor.fetchall() if cursor.description else []
 
@@ -306,7 +306,7 @@ def test_the_server_outlives_its_starter_and_keeps_none_of_its_pipes(shared: Pat
 
 def test_a_missing_database_is_made_again(shared: Path) -> None:
     embedded.start(shared)
-    dsn = make_conninfo(embedded.conninfo(shared), dbname="postgres")
+    dsn = make_conninfo(embedded.conninfo(shared, owner=True), dbname="postgres")
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("ALTER DATABASE concord RENAME TO aside")
         try:
@@ -474,7 +474,7 @@ def test_a_start_waits_for_a_server_that_recovers(shared: Path) -> None:
     embedded.stop(shared)
     # Until it is promoted, a standby that takes no queries is as busy as one that recovers.
     (cluster / "standby.signal").touch()
-    dsn = embedded.conninfo(shared).encode()
+    dsn = embedded.conninfo(shared, owner=True).encode()
     with begun("start", shared) as starter:
         until(lambda: PGconn.ping(dsn) == Ping.REJECT, starter)
         (cluster / "promote").touch()
@@ -489,7 +489,7 @@ def test_no_second_server_while_the_first_has_a_child_left(
     shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedded.start(shared)
-    with psycopg.connect(embedded.conninfo(shared)) as connection:
+    with psycopg.connect(embedded.conninfo(shared, owner=True)) as connection:
         orphan = psutil.Process(connection.info.backend_pid)
         orphan.suspend()
         try:
@@ -710,7 +710,7 @@ def test_too_many_connections_are_named_as_the_cause(
     try:
         with suppress(psycopg.OperationalError):
             while len(connections) < 10:
-                connections.append(psycopg.connect(embedded.conninfo(shared)))
+                connections.append(psycopg.connect(embedded.conninfo(shared, owner=True)))
         assert "too many clients" in refusal(shared).message
     finally:
         for connection in connections:
@@ -855,7 +855,7 @@ def test_others_are_refused_by_the_directory_and_by_the_server(
     shared: Path, ordinary: Ordinary
 ) -> None:
     embedded.start(shared)
-    dsn = embedded.conninfo(shared)
+    dsn = embedded.conninfo(shared, owner=True)
     code = "import psycopg, sys; psycopg.connect(sys.argv[1])"
     assert "Permission denied" in ordinary.run(code, dsn).stderr
     place = embedded.status(shared).socket_dir
@@ -881,7 +881,7 @@ def test_a_stranger_at_the_socket_is_refused(shared: Path) -> None:
         stranger.bind(str(path))
         stranger.listen()
         with pytest.raises(psycopg.OperationalError, match="requirepeer"):
-            psycopg.connect(embedded.conninfo(shared), connect_timeout=10)
+            psycopg.connect(embedded.conninfo(shared, owner=True), connect_timeout=10)
     embedded.start(shared)
     assert has_kept(shared)
 
@@ -978,7 +978,7 @@ def test_an_ordinary_user_has_a_server_of_their_own(ordinary: Ordinary) -> None:
     data_dir = ordinary.data_dir
     query = (
         "import psycopg, sys; from pathlib import Path; from concord import embedded\n"
-        "with psycopg.connect(embedded.conninfo(Path(sys.argv[1]))) as connection:\n"
+        "with psycopg.connect(embedded.conninfo(Path(sys.argv[1]), owner=True)) as connection:\n"
         "    print(*connection.execute('SELECT current_user, system_user').fetchone())\n"
     )
     try:

@@ -23,7 +23,7 @@ from workers import psql
 
 from concord.database import Database
 from concord.errors import CommitUnknown
-from concord.sql import tasks
+from concord.sql import projects, tasks
 
 if TYPE_CHECKING:
     import subprocess
@@ -237,7 +237,9 @@ def test_agents_go_on_with_the_standby_and_complete_each_task_once(
 ) -> None:
     url = both.primary.url(name)
     with Database(settings_for(url), "test") as database:
-        numbers = [database.run(tasks.add, NEW).id for _ in range(5)]
+        database.run(projects.add, "API")
+        shared = tasks.NewTask("written", project="API")
+        numbers = [database.run(tasks.add, shared).id for _ in range(5)]
     one, other = (
         CommandLine(home, CONCORD_DATABASE_URL=both.url(name), CONCORD_USER=user)
         for home, user in ((tmp_path / "one", "ana"), (tmp_path / "other", "bo"))

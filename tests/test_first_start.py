@@ -79,7 +79,7 @@ def test_eight_first_commands_at_once_make_one_server_and_keep_their_tasks(
     assert {result.json["id"] for result in results} == set(range(1, AT_ONCE + 1))
     assert {task["title"] for task in first.ok("task", "list")} == titles
     assert [user["username"] for user in first.ok("user", "list")] == ["ana"]
-    with psycopg.connect(embedded.conninfo(data_dir)) as connection:
+    with psycopg.connect(embedded.conninfo(data_dir, owner=True)) as connection:
         versions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
         directory = connection.execute("SHOW data_directory").fetchone()
     assert versions == [(SCHEMA_HEAD,)]
@@ -105,7 +105,7 @@ def test_an_old_schema_of_the_embedded_server_is_upgraded_by_whoever_comes_first
     first: CommandLine, data_dir: Path
 ) -> None:
     assert first("task", "add", "Before").code == 0
-    downgrade(settings_for(embedded.conninfo(data_dir)))
+    downgrade(settings_for(embedded.conninfo(data_dir, owner=True)))
     processes = [first.start("task", "add", f"Task {n}") for n in range(3)]
     results = [finish(process) for process in processes]
     assert [result.code for result in results] == [0] * 3, results

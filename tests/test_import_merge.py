@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from concord.database import Database
     from concord.models import Task
 
+pytestmark = pytest.mark.crew
+
 FIRST = [Told(number) for number in (1, 2, 3, 4)]
 """The file as it first was."""
 

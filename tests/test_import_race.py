@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from concord.models import ImportReport, Task
     from concord.settings import Settings
 
+pytestmark = pytest.mark.crew
+
 API: dict[str, Any] = {"format_name": "beads", "project": "API"}
 RETRIED = [("retry", "40001"), ("done", None)]
 

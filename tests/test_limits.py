@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from concord.database import Database
 
+pytestmark = pytest.mark.crew
+
 LEASE = timedelta(minutes=15)
 API = listing.Filters(projects=["API"])
 

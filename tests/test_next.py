@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from concord.database import Database
     from concord.models import Suggestion
 
+pytestmark = pytest.mark.crew
+
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 WEIGHTS = urgency.Weights(*map(Decimal, (6, 12, 2, 8, 4)))
 ANA, BO = 1, 2

@@ -23,8 +23,12 @@ from concord.vocabulary import PRIORITIES, STATUSES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from databases import Databases
+
     from concord.database import Transaction
     from concord.models import Task
+
+pytestmark = pytest.mark.crew
 
 # Upper case of some scripts has no single lower case: who folds it has to be the database.
 PEOPLE = ("ana", "Bo", "ΟΔΥΣΣΕΥΣ")
@@ -35,18 +39,17 @@ WORDS = ("100%", "a_b", "back\\slash", "Write", "write", "read")
 
 
 @pytest.fixture(scope="module")
-def shelf(server: Server, template: str) -> Iterator[Database]:
+def shelf(server: Server, crew_databases: Databases) -> Iterator[Database]:
     """A database with sixty tasks in which every sort key is shared by several."""
-    with (
-        server.janitor("shelf", template) as janitor,
-        Database(settings_for(server.url(janitor.dbname)), "test") as made,
-    ):
+    place = crew_databases.take()
+    with Database(settings_for(server.url(place)), "test") as made:
         for name in PEOPLE[1:]:
             made.run(users.add, name)
         for key in KEYS:
             made.run(projects.add, key)
         made.run(Operation(fill, Isolation.READ_COMMITTED, read_only=False))
         yield made
+    crew_databases.give_back(place)
 
 
 def fill(tx: Transaction) -> None:

@@ -12,7 +12,6 @@ from crowd import END, LARGE, START
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from concord import outcome
 from concord.database import Database, Isolation, Transaction, transaction
 from concord.errors import Refused
 from concord.query import parse
@@ -112,8 +111,8 @@ def page(
 
 def limit_of(plan: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a plan that yields no more rows than were asked for."""
-    (limit,) = (node for node in nodes(plan) if node["Node Type"] == "Limit")
-    return limit
+    # Policies look for one row as well: below the one that is meant, or for a single value.
+    return next(node for node in nodes(plan) if node["Node Type"] == "Limit")
 
 
 def _scans(plan: dict[str, Any]) -> list[Scan]:
@@ -295,7 +294,7 @@ def test_few_words_are_found_by_their_index(crowded: Database, text: str) -> Non
     assert WORDS in found_by(scans(crowded, asked.ranked, given, asked.asked))
 
 
-@pytest.mark.parametrize("text", ["task", "task yes status:completed", "tas*", "the"])
+@pytest.mark.parametrize("text", ["task", "task yes status:completed", "the"])
 def test_of_many_the_newest_are_read_until_there_are_enough(crowded: Database, text: str) -> None:
     asked = wanted(text)
     found = scans(crowded, asked.ranked, asked.params | {"most": 500, "limit": 20})
@@ -354,7 +353,7 @@ def test_what_is_due_is_found_among_what_is_open(crowded: Database) -> None:
     found = scans(crowded, query, ALL.params | {"within": timedelta(days=1), "limit": 100})
     (soon,) = (scan for scan in found if scan.by is not None)
     assert soon.by == "tasks_open_due_idx"
-    assert "COALESCE(due" in soon.condition
+    assert "THEN 'infinity'" in soon.condition
 
 
 def test_what_is_next_comes_in_the_order_of_the_index(crowded: Database) -> None:
@@ -365,7 +364,7 @@ def test_what_is_next_comes_in_the_order_of_the_index(crowded: Database) -> None
     assert len(ranges) == 2, "those with a due date, and those without"
     for scan in ranges:
         assert "priority = " in scan["Index Cond"]
-        assert "COALESCE(due" in scan["Index Cond"]
+        assert "THEN 'infinity'" in scan["Index Cond"]
         within = [node for node in nodes(found) if scan in nodes(node)]
         limit = max(number for number, node in enumerate(within) if node["Node Type"] == "Limit")
         assert not [node for node in within[limit:] if "Sort" in node["Node Type"]]
@@ -388,13 +387,15 @@ def test_statistics_read_the_tasks_once_and_not_for_each_day(crowded: Database, 
         (stats.GROUPS.format(conditions=within, **parts), 1),
     ):
         found = list(nodes(crowded.run(explain, query, given)))
-        assert len([node for node in found if node.get("Relation Name") == "tasks"]) == times
+        read = [node for node in found if node.get("Relation Name") == "tasks"]
+        # Policies look single ones up.
+        assert len([node for node in read if node["Parent Relationship"] != "SubPlan"]) == times
         again = [
             node
             for loop in found
             if loop["Node Type"] == "Nested Loop"
             for node in nodes(loop["Plans"][1])
-            if node.get("Relation Name") == "tasks"
+            if node.get("Relation Name") == "tasks" and node["Parent Relationship"] != "SubPlan"
         ]
         assert again == []
 
@@ -414,12 +415,15 @@ def test_statistics_read_the_tasks_once_and_not_for_each_day(crowded: Database, 
 def test_history_is_found_by_an_index(crowded: Database, name: str, index: str) -> None:
     given = {"task": 10000, "actor": "user1", "xid": "3", "after": 10000, "limit": 101, "skip": 0}
     query = history.PAGE.format(conditions=sql.SQL(history.CONDITIONS[name]))
-    assert found_by(scans(crowded, query, given)) == {index}
+    found = [scan for scan in scans(crowded, query, given) if scan.table == "history"]
+    assert found_by(found) == {index}
 
 
 def test_the_newest_history_is_read_from_the_end(crowded: Database) -> None:
     query = history.PAGE.format(conditions=sql.SQL("true"))
-    (scan,) = scans(crowded, query, {"limit": 101, "skip": 0})
+    (scan,) = (
+        scan for scan in scans(crowded, query, {"limit": 101, "skip": 0}) if scan.table == "history"
+    )
     assert scan.by == "history_pkey"
 
 
@@ -437,7 +441,9 @@ def test_a_poll_reads_what_is_new_however_long_history_is(
         "limit": watch.PAGE,
     }
     found = scans(crowded, watch.CHANGES.format(conditions=sql.SQL("true")), given)
-    assert {scan.by for scan in found if scan.by or scan.table == "history"} <= {
+    # Policies look up tasks and tags besides.
+    told = [scan for scan in found if scan.table == "history" or "history" in (scan.by or "")]
+    assert {scan.by for scan in told} <= {
         "history_xid_idx",
         None,  # a heap scan by a bitmap, which an index made
     }
@@ -456,7 +462,7 @@ LOOKUPS: dict[LiteralString, str] = {
     task_rows.SHOW: "tasks_pkey",
     task_rows.LOCK: "tasks_pkey",
     task_rows.LOCK_NOWAIT: "tasks_pkey",
-    task_rows.IN_TRASH: "tasks_trash_idx",
+    task_rows.SEEN: "tasks_pkey",
     tasks.PRESENT: "tasks_pkey",
     tasks.LOCK_TRASH: "tasks_trash_idx",
     tasks.CHANGES_SINCE: "history_task_id_id_idx",
@@ -498,7 +504,6 @@ LOOKUPS: dict[LiteralString, str] = {
     lists.DETACH["blocked_by"]: "links_blocker_id_blocked_id_idx",
     things.USED_USERS: "tasks_owner_id_idx",
     things.USED_TAGS: "task_tags_tag_id_task_id_idx",
-    outcome.COMMITTED: "history_xid_idx",
 }
 """Statement → an index that it looks something up in."""
 
@@ -543,8 +548,9 @@ def test_a_row_of_a_list_is_found_by_one_of_its_indexes(
 ) -> None:
     given = {"tasks": [10, 20], "names": ["user 11", "tag 11"]}
     lists = ("assignments", "task_tags")
-    (scan,) = (scan for scan in scans(crowded, query, given) if scan.table in lists)
-    assert "task_id" in scan.condition
+    # A policy asks besides whether any task that is seen carries the tag.
+    found = [scan.condition for scan in scans(crowded, query, given) if scan.table in lists]
+    assert "task_id" in found[0] or "task_id" in found[-1]
 
 
 @pytest.mark.parametrize("prefix", ["%", "1%", "99999%"])
@@ -656,4 +662,4 @@ def test_what_refers_to_a_row_is_found_by_an_index(
     query = sql.SQL("SELECT 1 FROM ONLY {} x WHERE {} = 10 FOR KEY SHARE OF x").format(
         sql.Identifier(table), sql.Identifier(column)
     )
-    assert found_by(scans(crowded, query, {}))
+    assert found_by(_scans(crowded.run(explain, query, {}, "SET LOCAL ROLE NONE")))

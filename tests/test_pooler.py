@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from concord.database import Record, Transaction
 
+pytestmark = pytest.mark.crew
+
 MORE = (
     "init",
     "doctor",

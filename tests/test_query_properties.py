@@ -105,9 +105,9 @@ def test_what_a_query_asks_for_is_its_texts_and_the_rest(query: Query) -> None:
 
 
 @pytest.fixture(scope="module")
-def world(server: Server, template: str) -> Iterator[tuple[Database, World]]:
+def world(server: Server, crew_template: str) -> Iterator[tuple[Database, World]]:
     """A database of tasks, and what is known of them."""
-    with server.janitor("queries", template) as janitor:
+    with server.janitor("queries", crew_template) as janitor:
         url = server.url(janitor.dbname)
         fill(url)
         with Database(settings_for(url), "test") as database, psycopg.connect(url) as connection:

@@ -297,9 +297,9 @@ def own_server() -> Iterator[Path]:
     directory = open_directory()
     try:
         embedded.start(directory)
-        settings = settings_for(embedded.conninfo(directory))
+        settings = settings_for(embedded.conninfo(directory, owner=True))
         migrate.upgrade(settings)
-        with psycopg.connect(embedded.conninfo(directory)) as connection:
+        with psycopg.connect(embedded.conninfo(directory, owner=True)) as connection:
             connection.execute("INSERT INTO users (username) VALUES ('ana')")
         yield directory
     finally:
@@ -323,7 +323,7 @@ def restart(directory: Path, pid: int) -> None:
 @pytest.fixture
 def own_url(own_server: Path) -> Iterator[str]:
     """A database of this test's own, on the server that it may stop."""
-    server = Server(conninfo_to_dict(embedded.conninfo(own_server)))
+    server = Server(conninfo_to_dict(embedded.conninfo(own_server, owner=True)))
     with server.janitor("race", "concord") as janitor:
         yield server.url(janitor.dbname)
 

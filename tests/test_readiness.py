@@ -7,6 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from queue_model import OPEN, Item, Queue
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from commands import Here
 
     from concord.database import Database
+
+pytestmark = pytest.mark.crew
 
 NOW = datetime.now(UTC)
 LEASE = timedelta(minutes=15)

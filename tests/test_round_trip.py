@@ -6,9 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import make_crew
 
 if TYPE_CHECKING:
     from commands import Here
+
+pytestmark = pytest.mark.crew
 
 
 ONE, TWO = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
@@ -171,6 +174,7 @@ def test_concords_own_format_carries_all_of_it(
     told = here("export", "jsonl").out
     monkeypatch.setenv("CONCORD_DATABASE_URL", empty_url)
     here.ok("init")
+    make_crew(empty_url)
     here.ok("import", "jsonl", "-", stdin=told)
     again = [json.loads(line) for line in here("export", "jsonl").out.splitlines()]
     before = [json.loads(line) for line in told.splitlines()]

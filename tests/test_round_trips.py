@@ -26,7 +26,7 @@ COSTS: dict[str, tuple[int, int]] = {
     "task add x": (2, 4),
     "task add x --project api --due today": (2, 5),
     # Tags, people and blockers are attached to a task whose id has to be known.
-    "task add x --tag a --tag b --assign ana": (3, 9),
+    "task add x --tag a --tag b --assign ana": (3, 7),
     "task add x --blocked-by 1": (3, 7),
     "task add x --parent 1": (2, 5),
     "task list": (1, 3),
@@ -44,7 +44,7 @@ COSTS: dict[str, tuple[int, int]] = {
     "task cancel 1": (2, 5),
     "task reopen 1": (2, 5),
     "task move 1 --project api": (2, 6),
-    "task tag 1 bug ui": (2, 7),
+    "task tag 1 bug ui": (2, 5),
     "task untag 1 bug": (2, 6),
     "task comment 1 hello": (2, 5),
     # Which ones match, before what is shown of them.
@@ -96,7 +96,10 @@ COSTS: dict[str, tuple[int, int]] = {
     "user list": (1, 3),
     "user show bo": (1, 3),
     "user edit bo --email bo@example.org": (2, 3),
-    "user delete bo --yes": (2, 5),
+    "project member add api bo": (2, 7),
+    "project member list api": (1, 3),
+    "project member remove api bo": (2, 7),
+    "user delete bo --yes": (2, 6),
     "history": (1, 3),
     # Where to begin, and then the first look.
     "watch --since 0 --count 1": (2, 6),

@@ -325,7 +325,7 @@ def test_the_extension_may_live_anywhere(several: Database, url: str) -> None:
         "DROP EXTENSION pg_trgm CASCADE",
         'CREATE SCHEMA "Odd ""place"""',
         'CREATE EXTENSION pg_trgm SCHEMA "Odd ""place"""',
-        "SELECT add_trigrams()",
+        "SELECT add_trigrams(), admit_people()",
     ):
         psql(url, statement)
     assert similar(several, "deposti") == [(3, "Deposit the keys")]

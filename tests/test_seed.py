@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from conftest import CommandLine
 
+    from concord.settings import Settings
+
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 PLAN = Plan(400, 7, NOW)
 
@@ -27,13 +29,20 @@ def made(plan: Plan) -> list[MadeTask]:
     return [maker.task(number) for number in range(1, plan.tasks + 1)]
 
 
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    """This test's database, as whoever may fill it."""
+    with Database(settings, "test", owner=True) as made:
+        yield made
+
+
 @pytest.fixture(scope="module")
 def filled(server: Server, template: str) -> Iterator[Database]:
     """A database with made-up tasks that came in several batches."""
     with (
         server.janitor("seeded", template) as janitor,
         pytest.MonkeyPatch.context() as patch,
-        Database(settings_for(server.url(janitor.dbname)), "demo seed") as database,
+        Database(settings_for(server.url(janitor.dbname)), "demo seed", owner=True) as database,
     ):
         patch.setattr(load, "BATCH", 150)
         database.run(load.fill, PLAN)

@@ -30,6 +30,8 @@ from concord.sql.listing import Filters
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.crew
+
 DUE = datetime(2030, 1, 1, 9, tzinfo=UTC)
 RECURRING = {"recurrence": "every 2w", "recurrence_zone": "Asia/Tokyo"}
 LEASE = timedelta(hours=1)

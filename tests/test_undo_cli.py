@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from conftest import CommandLine
 
+pytestmark = pytest.mark.crew
+
 
 @pytest.fixture
 def here(

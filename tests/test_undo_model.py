@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from undoing import Users
@@ -17,6 +18,8 @@ from concord.vocabulary import PRIORITIES, STATUSES
 
 if TYPE_CHECKING:
     from conftest import Server
+
+pytestmark = pytest.mark.crew
 
 WHICH = st.lists(st.integers(0, 5), min_size=1, max_size=3, unique=True)
 """Tasks by the order in which they were made, the newest six of them."""
@@ -134,8 +137,8 @@ def transactions(users: Users) -> int:
     return psql(users.url, "SELECT count(DISTINCT xid) FROM history WHERE actor = 'ana'")[0][0]
 
 
-def test_undoing_all_leads_back_to_the_beginning(server: Server, template: str) -> None:
-    with server.janitor(f"undone_{next(_databases)}", template) as janitor:
+def test_undoing_all_leads_back_to_the_beginning(server: Server, crew_template: str) -> None:
+    with server.janitor(f"undone_{next(_databases)}", crew_template) as janitor:
         url = server.url(janitor.dbname)
         with Users(url) as users:
             users.bo(tags.add, "old")

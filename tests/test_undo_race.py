@@ -17,6 +17,8 @@ from concord.sql import assignments, comments, links, projects, tags, tasks, und
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.crew
+
 DAY = "8h"
 """A time-out that no test reaches."""
 

@@ -16,6 +16,8 @@ from concord.sql.listing import Filters
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.crew
+
 LEASE = timedelta(hours=1)
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from concord.models import WatchedChange
 
+pytestmark = pytest.mark.crew
+
 EVERYTHING = Filters()
 BEGINNING = Cursor.parse("beginning")
 
@@ -336,7 +338,7 @@ SELECT pid FROM pg_stat_activity WHERE backend_type IN ('walwriter', 'checkpoint
 
 def test_ids_that_a_crash_gives_out_anew_hide_nothing() -> None:
     with own_server() as directory:
-        url = embedded.conninfo(directory)
+        url = embedded.conninfo(directory, owner=True)
         migrate.upgrade(settings_for(url))
         psql(url, "INSERT INTO users (username) VALUES ('ana')")
         helpers = [pid for (pid,) in psql(url, PROCESSES)]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from concord.errors import ConcordError
     from concord.models import Change, Task, Undone
 
-# All that an undo restores. Not versions, nor the times of changes, nor what is in the trash: a
+# All that an undo restores. Not versions, the times of changes, whose a tag was, nor the trash: a
 # task that was made and undone lies there.
 TASKS: LiteralString = """
 SELECT t.id, task_fields(t) || jsonb_build_object(
@@ -34,7 +34,7 @@ SELECT 'user', id, to_jsonb(u) - 'created_at' FROM users u
 UNION ALL
 SELECT 'project', id, to_jsonb(p) - '{version,created_at,updated_at}'::text[] FROM projects p
 UNION ALL
-SELECT 'tag', id, to_jsonb(g) FROM tags g
+SELECT 'tag', id, to_jsonb(g) - 'made_by' FROM tags g
 UNION ALL
 SELECT 'view', id, to_jsonb(v) - '{created_at,updated_at}'::text[] FROM views v
 """

@@ -63,7 +63,7 @@ def back_up(settings: Settings, command: str, path: Path, *, replace: bool) -> C
     `Refused` if it is there already, unless it is to be replaced, and other `ConcordError`.
     """
     with private(path, replace=replace) as file:
-        environment = libpq.environment(settings)
+        environment = libpq.environment(settings, owner=True)
         with _snapshot(settings, command) as (connection, contents):
             program, version = dump.writer(connection.info.server_version // 10000)
             told = manifest.Manifest(contents, reading.place(connection), version)
@@ -128,7 +128,7 @@ def _unfit(name: Path | str, why: ValueError) -> Usage:
 def _snapshot(settings: Settings, command: str) -> Generator[tuple[Connection, Contents]]:
     """Yield a connection to which all is as at one moment, and what there is then."""
     try:
-        with connect(settings, command) as connection:
+        with connect(settings, command, owner=True) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
             with connection.transaction():

@@ -41,7 +41,8 @@ def write(
     others = contents.strangers(connection)
     command = [
         *(program, "--format=custom", "--no-owner", "--no-privileges", "--encoding=UTF8"),
-        *("--no-password", f"--lock-wait-timeout={lock_timeout}"),
+        # Nobody gets here from whom rows are hidden.
+        *("--enable-row-security", "--no-password", f"--lock-wait-timeout={lock_timeout}"),
         f"--snapshot={contents.export_snapshot(connection)}",
         f"--schema={_pattern(place)}",
         *(f"--exclude-table={_pattern(place)}.{_pattern(name)}" for name in others),

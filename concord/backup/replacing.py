@@ -165,7 +165,7 @@ def _pass_transactions(settings: Settings, command: str, connection: Connection)
         refill.renumber(connection)
         newest, behind = refill.unreached(connection)
     if behind:
-        with connect(settings, command) as another:
+        with connect(settings, command, owner=True) as another:
             refill.skip(another, newest)
     return renumbered
 

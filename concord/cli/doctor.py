@@ -123,7 +123,7 @@ def _checks(app: App) -> list[Check]:
     server_kind = "embedded" if app.settings.embedded else "by URL"
     started = time.perf_counter()
     try:
-        connection = connections.connect(app.settings, app.command)
+        connection = connections.connect(app.settings, app.command, owner=True)
     except ConcordError as error:
         return [Check(f"server ({server_kind})", False, error.message, error.hint)]
     connected = (time.perf_counter() - started) * 1000
@@ -140,6 +140,7 @@ def _checks(app: App) -> list[Check]:
                 with suppress(ConcordError):
                     _, found = migrate.upgrade(app.settings)
             installed, indexed = server.trigrams(connection)
+            apart, trusted = server.separation(connection)
             pooler = _pooler(connection)
     except psycopg.Error as error:
         failure = translate(error)
@@ -167,6 +168,7 @@ def _checks(app: App) -> list[Check]:
             "Run: concord init",
         ),
         Check("typo tolerance", True, _tolerance(installed=installed, indexed=indexed)),
+        Check("row security", True, _separation(apart=apart, trusted=trusted)),
         Check(
             "clock difference",
             abs(clock) <= CLOCK_LIMIT,
@@ -195,6 +197,22 @@ def _tolerance(*, installed: bool, indexed: bool) -> str:
         "off: pg_trgm is not installed; once an administrator has created it"
         " (CREATE EXTENSION pg_trgm), run: concord init"
     )
+
+
+def _separation(*, apart: bool, trusted: bool) -> str:
+    """Return whether the database keeps people apart, and what that costs there.
+
+    Nothing is wrong without it, where all trust each other.
+    """
+    if not apart:
+        return (
+            "off: all work as the owner of the tables; once an administrator has made the roles"
+            " (CREATE ROLE concord_user; CREATE ROLE concord_service IN ROLE concord_user), and"
+            " granted concord_service to the owner, run: concord init"
+        )
+    if not trusted:
+        return "on; lists and searches may look at more rows until a superuser runs: concord init"
+    return "on"
 
 
 def _replica(app: App) -> Check:

@@ -44,11 +44,13 @@ def probe(app: App) -> None:
     from concord.translation import translate
 
     try:
-        with connections.connect(app.settings, app.command) as connection:
+        with connections.connect(app.settings, app.command, owner=True) as connection:
             server = engine.version(connection)
         probes = [
             _told(found)
-            for found in engine.examine(lambda: connections.connect(app.settings, app.command))
+            for found in engine.examine(
+                lambda: connections.connect(app.settings, app.command, owner=True)
+            )
         ]
     except psycopg.Error as error:
         raise translate(error) from error

@@ -19,9 +19,16 @@ one is imported by whoever has to.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, LiteralString
 
-from concord.embedded.address import NAME, PORT, real, server_account_name, socket_directory
+from concord.embedded.address import (
+    NAME,
+    PORT,
+    SERVICE,
+    real,
+    server_account_name,
+    socket_directory,
+)
 from concord.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -30,6 +37,21 @@ if TYPE_CHECKING:
 
     from concord.embedded.cluster import Cluster, Status
     from concord.embedded.upgrade import Upgraded
+
+# The migrations make them on other servers, where nobody need connect as one of them.
+ROLES: LiteralString = """
+-- make_roles: those that are missing
+DO $$
+BEGIN
+    IF to_regrole('concord_user') IS NULL THEN
+        CREATE ROLE concord_user NOLOGIN;
+    END IF;
+    IF to_regrole('concord_service') IS NULL THEN
+        CREATE ROLE concord_service IN ROLE concord_user;
+    END IF;
+    ALTER ROLE concord_service LOGIN;
+END $$
+"""
 
 START_SECONDS = 60
 """Longest wait for a server to take connections, or to end."""
@@ -42,7 +64,6 @@ POLL_SECONDS = 0.05
 # Whatever the string leaves out, libpq takes from PG* variables and the service file, which
 # belong to other programs: PGHOSTADDR alone would lead to another server.
 _PARAMETERS = {
-    "user": NAME,
     "dbname": NAME,
     "port": str(PORT),
     "hostaddr": "",
@@ -55,17 +76,19 @@ _PARAMETERS = {
 }
 
 
-def conninfo(data_dir: Path) -> str:
+def conninfo(data_dir: Path, *, owner: bool = False) -> str:
     """Return the libpq connection string of the server of a data directory.
 
-    It is the same in every process of a user, whether the server runs or not. Raises
-    `DatabaseUnavailable` if the user has no name, without which PostgreSQL does not run.
+    It leads in as the role of all commands, or as the one that owns the tables. It is the same in
+    every process of a user, whether the server runs or not. Raises `DatabaseUnavailable` if the
+    user has no name, without which PostgreSQL does not run.
     """
     from psycopg.conninfo import make_conninfo
 
     return make_conninfo(
         "",
         **_PARAMETERS,
+        user=NAME if owner else SERVICE,
         host=str(socket_directory(data_dir)),
         # A stranger who sits at the socket's path is not our server.
         requirepeer=server_account_name(),
@@ -82,7 +105,7 @@ def start(data_dir: Path) -> None:
 
     from concord.embedded.launch import prepare_home
 
-    dsn = conninfo(data_dir)
+    dsn, own = conninfo(data_dir), conninfo(data_dir, owner=True)
 
     def answers() -> bool:
         try:
@@ -94,7 +117,7 @@ def start(data_dir: Path) -> None:
     cluster = _cluster(data_dir)
     with cluster.errors():
         prepare_home(cluster)
-        _exclusively(cluster, lambda: _bring_up(cluster, dsn), unless=answers)
+        _exclusively(cluster, lambda: _bring_up(cluster, own), unless=answers)
 
 
 def stop(data_dir: Path) -> None:
@@ -200,17 +223,29 @@ def _bring_up(cluster: Cluster, dsn: str) -> None:
                 hint=f"It may be busy recovering: try again later. Its log: {cluster.log()}",
             )
         time.sleep(POLL_SECONDS)
-    _ensure_database(always_there)
+    _ensure_database(cluster, always_there)
 
 
-def _ensure_database(dsn: str) -> None:
+def _ensure_database(cluster: Cluster, dsn: str) -> None:
+    """Make sure that there are the database and the roles that commands work as, and let them in.
+
+    Those are missing in what an older Concord has made, whose server may still run.
+    """
     import psycopg
     from psycopg import sql
+
+    from concord.embedded.launch import admit
 
     with psycopg.connect(dsn, autocommit=True) as connection:
         known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (NAME,))
         if known.fetchone() is None:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(NAME)))
+        connection.execute(ROLES)
+        # For demonstrations, each in a schema of its own.
+        granted = sql.SQL("GRANT CREATE ON DATABASE {} TO {}")
+        connection.execute(granted.format(sql.Identifier(NAME), sql.Identifier(SERVICE)))
+        admit(cluster)
+        connection.execute("SELECT pg_reload_conf()")
 
 
 def _bring_down(cluster: Cluster) -> None:

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     import pwd
 
 NAME = "concord"
-"""The role everybody connects as, its database, and the map from the owner's account to it."""
+"""The role that owns everything, its database, and the map from the owner's account to roles."""
+
+SERVICE = "concord_service"
+"""The role that commands connect as: row-level security holds it, and it owns nothing."""
 
 SERVICE_USER = "concord-postgres"
 """The account of root's server: PostgreSQL refuses to run as root."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from concord.embedded.address import NAME, PORT, own_account, socket_name
+from concord.embedded.address import NAME, PORT, SERVICE, own_account, socket_name
 from concord.embedded.programs import installed
 from concord.embedded.root import (
     readable,
@@ -126,6 +126,11 @@ def prepare(cluster: Cluster) -> tuple[Path, pwd.struct_passwd]:
     _prepare_socket_directory(cluster.socket_dir, account)
     _write_access_rules(home, account)
     return (readable(account, binaries, home) if os.geteuid() == 0 else binaries), account
+
+
+def admit(cluster: Cluster) -> None:
+    """Write anew who may connect, for a server that runs to read."""
+    _write_access_rules(cluster.home, service_account() if os.geteuid() == 0 else own_account())
 
 
 def remove_stale_files(cluster: Cluster, data: Path, *, port: int = PORT) -> None:
@@ -270,7 +275,7 @@ def _write_access_rules(home: Path, account: pwd.struct_passwd) -> None:
     Not inside the cluster, where the server's account could lead root's pen astray.
     """
     owners = dict.fromkeys((own_account().pw_name, account.pw_name))
-    ident = "".join(f'{NAME} "{owner}" {NAME}\n' for owner in owners)
+    ident = "".join(f'{NAME} "{owner}" {role}\n' for owner in owners for role in (NAME, SERVICE))
     for name, text in (("pg_hba.conf", _HBA), ("pg_ident.conf", ident)):
         made = home / f"{name}.new"
         made.write_bytes(os.fsencode(text))

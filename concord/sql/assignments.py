@@ -17,7 +17,7 @@ INSERT: LiteralString = """
 -- insert_assignments: one that exists stays as it is
 INSERT INTO assignments (task_id, user_id, assigned_by)
 SELECT task_id, u.id,
-       (SELECT id FROM users WHERE lower(username) = lower(current_setting('concord.actor')))
+       current_actor_id()
 FROM unnest(%(tasks)s::bigint[]) AS task_id, users u
 WHERE lower(u.username) = ANY(SELECT lower(name) FROM unnest(%(names)s::text[]) AS name)
 ON CONFLICT DO NOTHING

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from concord.sql.listing import Filters
 
 ME: LiteralString = """coalesce(
-    (SELECT id FROM users WHERE lower(username) = lower(current_setting('concord.actor'))), 0
+    (SELECT current_actor_id()), 0
 )"""
 """The actor's id, or one that nobody has: whom nobody knows has nothing yet."""
 
@@ -77,7 +77,9 @@ WITH closed AS MATERIALIZED (
     SELECT p.id FROM projects p
     WHERE p.id = ANY(%(full)s) OR {closed}
 ), lapsed AS MATERIALIZED (
-    SELECT t.id, t.priority, coalesce(t.due, 'infinity'::timestamptz) AS due, t.created_at
+    SELECT t.id, t.priority,
+           CASE WHEN t.due IS NULL THEN 'infinity'::timestamptz ELSE t.due END AS due,
+           t.created_at
     FROM claims c JOIN tasks t ON t.id = c.task_id
     WHERE c.expires_at <= statement_timestamp() AND t.status = 'in_progress' AND {conditions}
       AND {not_archived} AND NOT is_blocked(t.id) AND NOT has_open_child(t.id)

@@ -33,7 +33,7 @@ INSERT: LiteralString = """
 -- insert_comments: the same on each of the tasks
 INSERT INTO comments (task_id, author_id, body)
 SELECT id,
-       (SELECT id FROM users WHERE lower(username) = lower(current_setting('concord.actor'))),
+       current_actor_id(),
        %(body)s
 FROM tasks
 WHERE id = ANY(%(tasks)s) AND deleted_at IS NULL ORDER BY tasks.id

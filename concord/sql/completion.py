@@ -38,14 +38,18 @@ SELECT name, '' FROM tags WHERE name ILIKE %(prefix)s ORDER BY lower(name) LIMIT
 VIEWS: LiteralString = """
 -- complete_views: somebody's own, by name
 SELECT v.name, array_to_string(v.options, ' ')
-FROM views v JOIN users u ON u.id = v.owner_id
-WHERE lower(u.username) = lower(%(actor)s) AND v.name ILIKE %(prefix)s
+FROM views v
+WHERE v.owner_id = (SELECT current_actor_id()) AND v.name ILIKE %(prefix)s
 ORDER BY lower(v.name) LIMIT 50
 """
 
-TIMEOUT: LiteralString = """
--- limit_completion: to a second; later, the answer would only get in the way of typing
-SELECT set_config('statement_timeout', '1000', true)
+SETTLE: LiteralString = """
+-- settle_completion: who asks; later than in a second, an answer would only be in the way of typing
+SELECT set_config('statement_timeout', '1000', true),
+       set_config('concord.actor', %(actor)s, true),
+       set_config('role', CASE
+           WHEN pg_has_role(to_regrole('concord_service'), 'MEMBER')
+           THEN 'concord_service' ELSE current_setting('role') END, true)
 """
 
 
@@ -55,6 +59,6 @@ def offers(
     """Return (value, what it is) for a prefix and who types it. Raises `psycopg.Error`."""
     literally = prefix.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     with connection.transaction():
-        connection.execute(TIMEOUT)
-        rows = connection.execute(query, {"prefix": literally + "%", "actor": actor}).fetchall()
+        connection.execute(SETTLE, {"actor": actor})
+        rows = connection.execute(query, {"prefix": literally + "%"}).fetchall()
     return [(value, about) for value, about in rows]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 TABLES: dict[str, tuple[str, ...]] = {
     "users": ("id",),
     "projects": ("id",),
+    "project_members": ("project_id", "user_id"),
     "tags": ("id",),
     "tasks": ("id",),
     "task_tags": ("task_id", "tag_id"),
@@ -36,14 +37,19 @@ DERIVED = ("task_texts", "gates")
 """Tables that follow from others, or mean nothing from one transaction to the next."""
 
 # Values have one text each, wherever they are. A copy takes as long as it takes; what waits for a
-# lock still gives up in time. Row-level security is to fail rather than hide rows from a copy.
+# lock still gives up in time. Row-level security is to fail rather than hide rows from a copy; it
+# hides none from the owner of the tables.
 SETTLE: LiteralString = """
 -- settle_copying: for this transaction
 SELECT set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO, YMD', true),
        set_config('lock_timeout', %(lock_timeout)s, true),
        set_config('statement_timeout', '0', true),
        set_config('idle_in_transaction_session_timeout', '0', true),
-       set_config('row_security', 'off', true)
+       set_config('row_security', CASE
+           WHEN coalesce(pg_has_role(
+               (SELECT relowner FROM pg_class WHERE oid = to_regclass('tasks')), 'USAGE'
+           ), true)
+           THEN 'on' ELSE 'off' END, true)
 """
 
 SNAPSHOT: LiteralString = """

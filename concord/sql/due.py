@@ -22,8 +22,9 @@ DUE = sql.SQL("""
 -- pick_due: what is open and due within a time, and whether it is overdue
 SELECT t.id, t.due <= statement_timestamp() FROM tasks t
 WHERE t.status IN ('todo', 'in_progress') AND {conditions}
-  AND coalesce(t.due, 'infinity'::timestamptz) <= statement_timestamp() + %(within)s
-ORDER BY coalesce(t.due, 'infinity'::timestamptz), t.id
+  AND CASE WHEN t.due IS NULL THEN 'infinity'::timestamptz ELSE t.due END
+      <= statement_timestamp() + %(within)s
+ORDER BY CASE WHEN t.due IS NULL THEN 'infinity'::timestamptz ELSE t.due END, t.id
 LIMIT %(limit)s
 """)
 

@@ -23,7 +23,8 @@ SELECT asked.xid,
             THEN pg_xact_status(asked.xid::xid8)
             WHEN EXISTS (SELECT FROM pg_locks WHERE transactionid = asked.xid::xid8::xid)
             THEN 'in progress' END,
-       pg_is_in_recovery(), told.at, told.actor, told.operation, coalesce(told.tasks, '{}')
+       pg_is_in_recovery(), history_knows(asked.xid::xid8, 'infinity'),
+       told.at, told.actor, told.operation, coalesce(told.tasks, '{}')
 FROM unnest(%(xids)s::text[]) WITH ORDINALITY AS asked (xid, place)
 LEFT JOIN LATERAL (
     SELECT min(h.at) AS at, min(h.actor) AS actor, min(h.operation) AS operation,
@@ -45,12 +46,14 @@ def _fate(
     xid: str,
     status: str | None,
     standby: bool,
+    known: bool | None,
     at: datetime | None,
     actor: str | None,
     operation: str | None,
     tasks: Sequence[int],
 ) -> Fate:
-    if at is not None:
+    # What others saved is not told of what one does not see.
+    if known:
         outcome = "saved"
     elif standby:
         outcome = "unknown"  # the primary may know more

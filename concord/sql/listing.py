@@ -71,7 +71,11 @@ class Sort:
 SORTS: dict[str, Sort] = {
     "id": Sort("t.id", "%(after_key)s::bigint", False),
     "priority": Sort("t.priority", "%(after_key)s::task_priority", False),
-    "due": Sort("coalesce(t.due, 'infinity'::timestamptz)", "%(after_key)s::timestamptz", False),
+    "due": Sort(
+        "CASE WHEN t.due IS NULL THEN 'infinity'::timestamptz ELSE t.due END",
+        "%(after_key)s::timestamptz",
+        False,
+    ),
     "created": Sort("t.created_at", "%(after_key)s::timestamptz", True),
     "updated": Sort("t.updated_at", "%(after_key)s::timestamptz", True),
     "title": Sort("lower(t.title)", "lower(%(after_key)s)", False),

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, LiteralString
 from psycopg import sql
 
 from concord.database import Isolation, transaction
-from concord.errors import NotFound, Refused
+from concord.errors import Forbidden, NotFound, Refused
 from concord.models import Project
 from concord.sql import users
+from concord.translation import refused_as
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,9 +41,8 @@ SELECT id, archived_at IS NOT NULL FROM projects WHERE key = %(key)s FOR SHARE
 
 INSERT: LiteralString = """
 -- insert_project: a key that is taken is a conflict
-INSERT INTO projects (key, name, description, owner_id)
-VALUES (%(key)s, %(name)s, %(description)s,
-        (SELECT id FROM users WHERE lower(username) = lower(current_setting('concord.actor'))))
+INSERT INTO projects (key, name, description, visibility, owner_id)
+VALUES (%(key)s, %(name)s, %(description)s, %(visibility)s, current_actor_id())
 """
 
 UPDATE = sql.SQL(
@@ -101,6 +101,25 @@ def not_found(key: str) -> NotFound:
     )
 
 
+def not_yours(key: str) -> Forbidden:
+    """Return the error for a project that the actor sees, and is no owner of."""
+    return Forbidden(
+        f"not yours to change: project {key}",
+        hint="It is its owners' to change; who they are: concord project member list " + key,
+        project=key,
+    )
+
+
+def closed(key: str) -> Forbidden:
+    """Return the error for a project that the actor may only look at, for a task to go into."""
+    return Forbidden(
+        f"you may only look on in project {key}",
+        hint=f"An owner of it can let you in: concord project member add {key} NAME;"
+        f" who they are: concord project member list {key}",
+        project=key,
+    )
+
+
 def fetch(tx: Transaction, key: str) -> Project:
     """Return a project by key. Raises `NotFound`."""
     found = tx.row(SHOW, {"key": key}, Project)
@@ -123,7 +142,11 @@ def show(tx: Transaction, key: str) -> Project:
 
 @transaction(isolation=Isolation.READ_COMMITTED)
 def add(
-    tx: Transaction, key: str, name: str | None = None, description: str | None = None
+    tx: Transaction,
+    key: str,
+    name: str | None = None,
+    description: str | None = None,
+    visibility: str = "shared",
 ) -> Project:
     """Create a project that the actor owns. Raises `Conflict` if the key is taken, `Usage`."""
     tx.execute(
@@ -132,6 +155,7 @@ def add(
             "key": key,
             "name": key if name is None else name,
             "description": description,
+            "visibility": visibility,
         },
     )
     return fetch(tx, key)
@@ -139,9 +163,10 @@ def add(
 
 @transaction(isolation=Isolation.READ_COMMITTED)
 def edit(tx: Transaction, key: str, fields: Mapping[str, Any]) -> Project:
-    """Write the named fields (`key`, `name`, `description`, `owner`, `wip_limit`).
+    """Write the named fields (`key`, `name`, `description`, `owner`, `visibility`, `wip_limit`).
 
-    Raises `NotFound`, `Conflict`, `Usage`, and `Refused` for a limit below what is in progress.
+    Raises `NotFound`, `Forbidden` unless the actor is an owner of it, `Conflict`, `Usage`, and
+    `Refused` for a limit below what is in progress.
     """
     values = dict(fields)
     if "owner" in values:
@@ -149,24 +174,32 @@ def edit(tx: Transaction, key: str, fields: Mapping[str, Any]) -> Project:
     writes = sql.SQL(", ").join(
         sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in values
     )
-    _check(tx, UPDATE.format(fields=writes), {**values, "old_key": key}, key)
-    return fetch(tx, values.get("key", key))
+    with refused_as(not_yours(key)):
+        _check(tx, UPDATE.format(fields=writes), {**values, "old_key": key}, key)
+        return fetch(tx, values.get("key", key))
 
 
 @transaction(isolation=Isolation.READ_COMMITTED)
 def archive(tx: Transaction, key: str, *, archived: bool = True) -> Project:
-    """Archive a project, or with `archived=False` open it again. Raises `NotFound`."""
-    _check(tx, ARCHIVE, {"key": key, "archived": archived}, key)
-    return fetch(tx, key)
+    """Archive a project, or with `archived=False` open it again.
+
+    Raises `NotFound`, and `Forbidden` unless the actor is an owner of it.
+    """
+    with refused_as(not_yours(key)):
+        _check(tx, ARCHIVE, {"key": key, "archived": archived}, key)
+        return fetch(tx, key)
 
 
 @transaction(isolation=Isolation.READ_COMMITTED)
 def delete(tx: Transaction, key: str) -> Project:
-    """Remove a project and return what it was. Raises `NotFound`, `Refused` if it has tasks."""
-    gone = tx.later(SHOW, {"key": key}, Project)
+    """Remove a project and return what it was.
+
+    Raises `NotFound`, `Forbidden` unless the actor is an owner of it, `Refused` if it has tasks.
+    """
+    seen = tx.later(SHOW, {"key": key}, Project)
     if tx.changed(DELETE, {"key": key}) == 0:
-        raise not_found(key)
-    return gone()[0]
+        raise not_yours(key) if seen() else not_found(key)
+    return seen()[0]
 
 
 def _check(tx: Transaction, query: Query, params: Mapping[str, Any], key: str) -> None:

@@ -39,9 +39,12 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()
 # The owner's right, and for this transaction's eyes only: nobody else gets at the tables before it
 # ends. Constraints stay on, those on references too.
 TRIGGERS_OFF = sql.SQL(
-    "-- triggers_off: rows come as they were\nALTER TABLE {} DISABLE TRIGGER USER"
+    "-- triggers_off: rows come as they were, and may be anybody's\n"
+    "ALTER TABLE {} DISABLE TRIGGER USER, NO FORCE ROW LEVEL SECURITY"
 )
-TRIGGERS_ON = sql.SQL("-- triggers_on: as they were\nALTER TABLE {} ENABLE TRIGGER USER")
+TRIGGERS_ON = sql.SQL(
+    "-- triggers_on: as they were\nALTER TABLE {} ENABLE TRIGGER USER, FORCE ROW LEVEL SECURITY"
+)
 EMPTY = sql.SQL("-- empty_tables: at once, as they refer to each other\nTRUNCATE {}")
 FILL = sql.SQL("-- fill_table: from the text of COPY\nCOPY {} ({}) FROM STDIN")
 

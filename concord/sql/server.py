@@ -31,6 +31,14 @@ SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm'),
        to_regclass('tasks_title_trigrams_idx') IS NOT NULL
 """
 
+SEPARATION: LiteralString = """
+-- separation: whether people can be let in, and policies asked after indexes
+SELECT CASE WHEN to_regrole('concord_user') IS NOT NULL AND to_regclass('tasks') IS NOT NULL
+            THEN has_table_privilege('concord_user', 'tasks', 'SELECT') ELSE false END,
+       (SELECT bool_and(proleakproof) FROM pg_proc
+        WHERE oid IN ('enum_eq'::regproc, 'lower(text)'::regprocedure, 'ts_match_vq'::regproc))
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -63,5 +71,12 @@ def revision(connection: Connection) -> str | None:
 def trigrams(connection: Connection) -> tuple[bool, bool]:
     """Return whether the extension pg_trgm is there, and the index of titles that needs it."""
     row = connection.execute(TRIGRAMS).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def separation(connection: Connection) -> tuple[bool, bool]:
+    """Return whether the roles that people work as are there, and whether operators are trusted."""
+    row = connection.execute(SEPARATION).fetchone()
     assert row is not None
     return row[0], row[1]

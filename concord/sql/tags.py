@@ -23,18 +23,10 @@ FROM tags g
 """
 """The columns of `models.Tag`, in its order."""
 
-# All at once: what is in the trash, which is little, is taken off what there is in all.
 LIST: LiteralString = """
 -- list_tags: by name, with how many tasks carry each
-SELECT g.id, g.name, coalesce(used.tasks, 0) - coalesce(trashed.tasks, 0) AS tasks
-FROM tags g
-LEFT JOIN (
-    SELECT tag_id, count(*) AS tasks FROM task_tags GROUP BY tag_id
-) AS used ON used.tag_id = g.id
-LEFT JOIN (
-    SELECT x.tag_id, count(*) AS tasks FROM tasks t JOIN task_tags x ON x.task_id = t.id
-    WHERE t.deleted_at IS NOT NULL GROUP BY x.tag_id
-) AS trashed ON trashed.tag_id = g.id
+SELECT g.id, g.name, coalesce(used.tasks, 0) AS tasks
+FROM tags g LEFT JOIN tag_counts() AS used ON used.tag_id = g.id
 ORDER BY lower(g.name)
 """
 
@@ -51,29 +43,13 @@ FOR SHARE OF g
 """
 
 ADD: LiteralString = """
--- add_tag: a name that is taken is a conflict
-INSERT INTO tags (name) VALUES (%(name)s)
-"""
-
-# DO NOTHING waits for a concurrent insert of the same name, and NAMES then sees it, because at
-# READ COMMITTED each statement has a snapshot of its own. In order, so that two commands that
-# make the same new tags wait for each other instead of deadlocking.
-ENSURE: LiteralString = """
--- ensure_tags: those that do not exist yet
-INSERT INTO tags (name)
-SELECT given.name FROM unnest(%(names)s::text[]) AS given (name)
-WHERE NOT EXISTS (SELECT FROM tags g WHERE lower(g.name) = lower(given.name))
-ORDER BY lower(given.name)
-ON CONFLICT (lower(name)) DO NOTHING
+-- add_tag: for everybody; a name that is taken is a conflict
+SELECT add_tag(%(name)s)
 """
 
 ATTACH: LiteralString = """
--- attach_tags: one that is there stays
-INSERT INTO task_tags (task_id, tag_id)
-SELECT task_id, g.id
-FROM unnest(%(tasks)s::bigint[]) AS task_id, tags g
-WHERE lower(g.name) = ANY(SELECT lower(name) FROM unnest(%(names)s::text[]) AS name)
-ON CONFLICT DO NOTHING
+-- attach_tags: pair by pair; one that is there stays, and tags that do not exist yet appear
+SELECT put_tags(%(tasks)s::bigint[], %(names)s::text[])
 """
 
 DETACH: LiteralString = """
@@ -121,10 +97,14 @@ DELETE FROM tags WHERE lower(name) = lower(%(name)s) RETURNING id
 
 def attach(tx: Transaction, ids: Sequence[int], names: Sequence[str]) -> None:
     """Put tags on tasks that the transaction holds locked, or has made; unknown tags appear."""
-    if names:
-        tx.execute(ENSURE, {"names": list(names)})
-        _check(tx, names)
-        tx.execute(ATTACH, {"tasks": list(ids), "names": list(names)})
+    put(tx, [(task, name) for task in ids for name in names])
+
+
+def put(tx: Transaction, pairs: Sequence[tuple[int, str]]) -> None:
+    """Put on each task, as `attach` does, the tag beside it."""
+    if pairs:
+        tasks, names = zip(*pairs, strict=True)
+        tx.execute(ATTACH, {"tasks": list(tasks), "names": list(names)})
 
 
 def detach_all(tx: Transaction, ids: Sequence[int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
-from concord.errors import NotFound
+from concord.errors import Forbidden, NotFound
 from concord.models import Claim, Task
 
 if TYPE_CHECKING:
@@ -45,9 +45,14 @@ COLUMNS: LiteralString = FACTS + "FROM tasks t" + JOINS
 """All tasks, for a condition to follow."""
 
 BEST_FIRST: LiteralString = (
-    "t.priority, coalesce(t.due, 'infinity'::timestamptz), t.created_at, t.id"
+    "t.priority, CASE WHEN t.due IS NULL THEN 'infinity'::timestamptz ELSE t.due END,"
+    " t.created_at, t.id"
 )
-"""The order in which open tasks `t` are taken: that of the indexes of what is to do."""
+"""The order in which open tasks `t` are taken: that of the indexes of what is to do.
+
+What has no due date comes last. It is no `coalesce`, because the planner would ask a condition on
+that only after row-level security, without an index.
+"""
 
 _LISTS = (8, 9, 23, 24, 25)
 """Which of the columns are arrays."""
@@ -83,9 +88,9 @@ PRESENT: LiteralString = """
 SELECT id FROM tasks WHERE id = ANY(%(ids)s) AND deleted_at IS NULL
 """
 
-IN_TRASH: LiteralString = """
--- in_trash: which of these tasks are in the trash
-SELECT id FROM tasks WHERE id = ANY(%(ids)s) AND deleted_at IS NOT NULL
+SEEN: LiteralString = """
+-- seen: those of these tasks that the actor may see, and whether they are in the trash
+SELECT id, deleted_at IS NOT NULL FROM tasks WHERE id = ANY(%(ids)s) ORDER BY id
 """
 
 
@@ -121,16 +126,26 @@ def require_present(tx: Transaction, ids: Sequence[int]) -> None:
 
 
 def require(tx: Transaction, ids: Sequence[int], found: Sequence[int]) -> None:
-    """Raise `NotFound` unless all wanted tasks were found."""
+    """Raise `NotFound` unless all wanted tasks were found, `Forbidden` for those only seen."""
     missing = sorted(set(ids) - set(found))
     if not missing:
         return
-    trashed = tx.scalars(IN_TRASH, {"ids": missing})
+    seen: tuple[tuple[int, bool], ...] = tx.rows(SEEN, {"ids": missing}, lambda *row: row)
+    trashed = [task for task, is_trashed in seen if is_trashed]
     if trashed:
         raise NotFound(
             f"in the trash: {listed(trashed)}",
             hint=f"Bring it back: concord task restore {' '.join(map(str, trashed))}",
-            tasks=list(trashed),
+            tasks=trashed,
+        )
+    if seen:
+        # A row that is seen and cannot be locked.
+        kept = [task for task, _ in seen]
+        raise Forbidden(
+            f"not yours to change: {listed(kept)}",
+            hint="You may look on in its project. An owner of the project can let you in:"
+            " concord project member add KEY NAME",
+            tasks=kept,
         )
     raise NotFound(
         f"no such task: {listed(missing)}",

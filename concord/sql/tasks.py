@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 from psycopg import sql
 
 from concord.database import Isolation, transaction
-from concord.errors import Conflict, Refused
+from concord.errors import Conflict, Forbidden, Refused
 from concord.models import Change
 from concord.sql import assignments, links, projects, tags, users
 from concord.sql.task_rows import (
@@ -25,6 +25,7 @@ from concord.sql.task_rows import (
     require,
     require_present,
 )
+from concord.translation import refused_as
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,7 +41,7 @@ INSERT INTO tasks (project_id, title, description, status, priority, due, owner_
                    auto_close, recurrence, recurrence_zone)
 VALUES ((SELECT id FROM projects WHERE key = %(project)s::text),
         %(title)s, %(description)s, %(status)s, %(priority)s, %(due)s,
-        (SELECT id FROM users WHERE lower(username) = lower(current_setting('concord.actor'))),
+        current_actor_id(),
         %(parent)s, %(auto_close)s, %(recurrence)s, %(recurrence_zone)s)
 RETURNING id
 """
@@ -91,9 +92,7 @@ WITH lapsed AS MATERIALIZED (
     WHERE task_id = ANY(%(ids)s) AND expires_at <= clock_timestamp()
 ), unassigned AS (
     DELETE FROM assignments x USING lapsed
-    WHERE lapsed.assigned AND lapsed.user_id <> (
-        SELECT id FROM users WHERE lower(username) = lower(current_setting('concord.actor'))
-    )
+    WHERE lapsed.assigned AND lapsed.user_id <> (SELECT current_actor_id())
       AND x.task_id = lapsed.task_id AND x.user_id = lapsed.user_id
 ), over AS (
     UPDATE claims c SET user_id = NULL, claimed_at = NULL, expires_at = NULL, assigned = false
@@ -177,10 +176,11 @@ def add(tx: Transaction, new: NewTask) -> Task:
         "recurrence": new.recurrence,
         "recurrence_zone": new.recurrence_zone,
     }
-    if not (new.tags or new.assignees or new.blocked_by):
-        tx.execute(INSERT, given)
-        return fetch_new(tx)
-    (task_id,) = tx.scalars(INSERT, given)
+    with refused_as(projects.closed(new.project or "none")):
+        if not (new.tags or new.assignees or new.blocked_by):
+            tx.execute(INSERT, given)
+            return fetch_new(tx)
+        (task_id,) = tx.scalars(INSERT, given)
     tags.attach(tx, [task_id], new.tags)
     assignments.attach(tx, [task_id], new.assignees)
     if new.blocked_by:
@@ -237,11 +237,12 @@ def edit(
             raise stale(tx, ids[0], if_version)
         require(tx, ids, found)
 
-    tx.check(query, values | given, look)
-    edited = fetch_later(tx, ids)
-    if adopted:
-        links.refuse_circles(tx, ids)
-    return edited()
+    with refused_as(_lost(ids)):
+        tx.check(query, values | given, look)
+        edited = fetch_later(tx, ids)
+        if adopted:
+            links.refuse_circles(tx, ids)
+        return edited()
 
 
 @transaction(isolation=Isolation.READ_COMMITTED)
@@ -293,8 +294,9 @@ def move(
     if project:
         projects.share(tx, project)
     lock(tx, ids, nowait=nowait)
-    tx.execute(MOVE, {"ids": list(ids), "project": project or None})
-    return fetch(tx, ids)
+    with refused_as(projects.closed(project) if project else _lost(ids)):
+        tx.execute(MOVE, {"ids": list(ids), "project": project or None})
+        return fetch(tx, ids)
 
 
 @transaction(isolation=Isolation.READ_COMMITTED)
@@ -345,6 +347,17 @@ def purge(tx: Transaction, ids: Sequence[int]) -> tuple[Task, ...]:
     links.detach_all(tx, ids)
     tx.execute(PURGE, {"ids": list(ids)})
     return gone()
+
+
+def _lost(ids: Sequence[int]) -> Forbidden:
+    """Return the error for tasks that the actor would not see any more."""
+    return Forbidden(
+        f"you would not see it any more: {listed(ids)}",
+        hint="Take a part in it first: concord task assign "
+        + " ".join(map(str, ids))
+        + "; or leave it in a project that you see.",
+        tasks=list(ids),
+    )
 
 
 def stale(tx: Transaction, task_id: int, version: int) -> Conflict:

@@ -53,15 +53,16 @@ WITH closed AS MATERIALIZED (
         (SELECT t.id FROM tasks t
          WHERE t.status = 'todo' AND {conditions} AND {startable}
            AND t.priority = class.priority
-           AND coalesce(t.due, 'infinity'::timestamptz) < 'infinity'
+           AND CASE WHEN t.due IS NULL THEN 'infinity'::timestamptz ELSE t.due END < 'infinity'
            AND CASE WHEN {mine} THEN NOT is_blocked(t.id) AND NOT has_open_child(t.id) END
-         ORDER BY coalesce(t.due, 'infinity'::timestamptz), t.created_at, t.id
+         ORDER BY CASE WHEN t.due IS NULL THEN 'infinity'::timestamptz ELSE t.due END,
+                  t.created_at, t.id
          LIMIT %(limit)s)
         UNION ALL
         (SELECT t.id FROM tasks t
          WHERE t.status = 'todo' AND {conditions} AND {startable}
            AND t.priority = class.priority
-           AND coalesce(t.due, 'infinity'::timestamptz) = 'infinity'
+           AND CASE WHEN t.due IS NULL THEN 'infinity'::timestamptz ELSE t.due END = 'infinity'
            AND CASE WHEN {mine} THEN NOT is_blocked(t.id) AND NOT has_open_child(t.id) END
          ORDER BY t.created_at, t.id
          LIMIT %(limit)s)
@@ -84,7 +85,8 @@ WITH closed AS MATERIALIZED (
                             WHERE x.task_id = t.id AND x.user_id = {me})
                ELSE t.owner_id = {me} END)
 ), terms AS (
-    SELECT t.id, t.priority AS class, coalesce(t.due, 'infinity'::timestamptz) AS until,
+    SELECT t.id, t.priority AS class,
+           CASE WHEN t.due IS NULL THEN 'infinity'::timestamptz ELSE t.due END AS until,
            t.created_at, candidate.by_me, coalesce(waited_for.others, 0) AS others,
            round(CASE t.priority
                WHEN 'urgent' THEN 1 WHEN 'high' THEN 0.75 WHEN 'medium' THEN 0.5

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, LiteralString
 from psycopg import sql
 
 from concord.database import Isolation, transaction
-from concord.errors import NotFound
+from concord.errors import Forbidden, NotFound, Refused
 from concord.models import User
+from concord.sql import logins
+from concord.translation import refused_as
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -54,7 +56,7 @@ RETURNING id, username, email, created_at
 
 FIRST: LiteralString = """
 -- add_first_user: somebody has to be there to add the others
-INSERT INTO users (username) SELECT %(name)s WHERE NOT EXISTS (SELECT 1 FROM users)
+INSERT INTO users (username) SELECT %(name)s WHERE NOT has_users()
 """
 
 UPDATE = sql.SQL(
@@ -136,20 +138,43 @@ def enter(tx: Transaction) -> User | None:
 
 
 @transaction(isolation=Isolation.READ_COMMITTED)
-def add(tx: Transaction, username: str, email: str | None = None) -> User:
-    """Create a user. Raises `Conflict` if the name or address is taken, `Usage` if it is none."""
+def add(
+    tx: Transaction, username: str, email: str | None = None, verifier: str | None = None
+) -> User:
+    """Create a user, and with the verifier of a password their login.
+
+    Raises `Conflict` if the name or address is taken, `Usage` if it is none, and what
+    `logins.create` does.
+    """
     added = tx.row(INSERT, {"username": username, "email": email}, User)
     assert added is not None
+    if verifier is not None:
+        logins.create(tx, username, verifier)
     return added
 
 
 @transaction(isolation=Isolation.READ_COMMITTED)
 def edit(tx: Transaction, name: str, fields: Mapping[str, Any]) -> User:
-    """Write the named fields (`username`, `email`). Raises `NotFound`, `Conflict`, `Usage`."""
+    """Write the named fields (`username`, `email`).
+
+    Raises `NotFound`, `Forbidden`, `Conflict`, `Usage`, and `Refused` for another name of somebody
+    who has a login.
+    """
+    if "username" in fields:
+        # Until the commit nobody deletes them, and their login with them.
+        tx.execute(LOCK, {"name": name})
+        login = logins.later(tx, name)()
+        if login:
+            raise Refused(
+                f"{name} has a login, which keeps its name",
+                hint="Their e-mail address can be changed.",
+                user=name,
+            )
     writes = sql.SQL(", ").join(
         sql.SQL("{} = {}").format(sql.Identifier(field), sql.Placeholder(field)) for field in fields
     )
-    edited = tx.row(UPDATE.format(fields=writes), {**fields, "name": name}, User)
+    with refused_as(_not_yours(name)):
+        edited = tx.row(UPDATE.format(fields=writes), {**fields, "name": name}, User)
     if edited is None:
         raise not_found([name])
     return edited
@@ -157,10 +182,27 @@ def edit(tx: Transaction, name: str, fields: Mapping[str, Any]) -> User:
 
 @transaction(isolation=Isolation.READ_COMMITTED)
 def delete(tx: Transaction, name: str) -> User:
-    """Remove a user and their assignments. Raises `NotFound`, `Refused` if they own anything."""
-    tx.execute(LOCK, {"name": name})
+    """Remove a user, their assignments and their login.
+
+    Raises `NotFound`, `Refused` if they own anything, and `Forbidden` for one who has a login
+    oneself, and if the login cannot be removed.
+    """
+    locked = tx.later(LOCK, {"name": name}, int)
+    login = logins.later(tx, name)
     tx.execute(UNASSIGN, {"name": name})
     gone = tx.row(DELETE, {"name": name}, User)
     if gone is None:
-        raise not_found([name])
+        raise _not_yours(name) if locked() else not_found([name])
+    if login():
+        logins.drop(tx, login()[0])
     return gone
+
+
+def _not_yours(name: str) -> Forbidden:
+    """Return the error for somebody else, of whom one with a login is to change nothing."""
+    return Forbidden(
+        f"not yours to change: user {name}",
+        hint="The database knows you by your login, which changes only your own address."
+        " Ask whoever runs the database.",
+        user=name,
+    )

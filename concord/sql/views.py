@@ -23,29 +23,26 @@ if TYPE_CHECKING:
 NONE = "none"
 """What is said for no view, and hence names none."""
 
-# By name: somebody who is not known yet has no views, which is no error.
+# Somebody who is not known yet has no views, which is no error.
 LIST: LiteralString = """
 -- list_views: somebody's own, by name
 SELECT v.id, v.name, v.options, v.created_at, v.updated_at
-FROM views v JOIN users u ON u.id = v.owner_id
-WHERE lower(u.username) = lower(%(actor)s) ORDER BY lower(v.name)
+FROM views v
+WHERE v.owner_id = (SELECT current_actor_id()) ORDER BY lower(v.name)
 """
 
 SHOW: LiteralString = """
 -- show_view: of somebody's own, without regard to case
 SELECT v.id, v.name, v.options, v.created_at, v.updated_at
-FROM views v JOIN users u ON u.id = v.owner_id
-WHERE lower(u.username) = lower(%(actor)s) AND lower(v.name) = lower(%(name)s)
+FROM views v
+WHERE v.owner_id = (SELECT current_actor_id()) AND lower(v.name) = lower(%(name)s)
 """
 
 # One statement, so that of two who save one name at once the second finds what the first saved.
 SAVE: LiteralString = """
 -- save_view: a name that is taken keeps its options, unless they are to be replaced
 INSERT INTO views AS v (owner_id, name, options)
-VALUES (
-    (SELECT id FROM users WHERE lower(username) = lower(current_setting('concord.actor'))),
-    %(name)s, %(options)s::text[]
-)
+VALUES (current_actor_id(), %(name)s, %(options)s::text[])
 ON CONFLICT (owner_id, lower(name)) DO UPDATE
     SET name = excluded.name, options = excluded.options, updated_at = clock_timestamp()
     WHERE %(replace)s
@@ -54,9 +51,8 @@ RETURNING v.id, v.name, v.options, v.created_at, v.updated_at
 
 DELETE: LiteralString = """
 -- delete_view: one of somebody's own
-DELETE FROM views v USING users u
-WHERE u.id = v.owner_id
-  AND lower(u.username) = lower(%(actor)s) AND lower(v.name) = lower(%(name)s)
+DELETE FROM views v
+WHERE v.owner_id = (SELECT current_actor_id()) AND lower(v.name) = lower(%(name)s)
 RETURNING v.id, v.name, v.options, v.created_at, v.updated_at
 """
 
@@ -64,13 +60,13 @@ RETURNING v.id, v.name, v.options, v.created_at, v.updated_at
 @transaction(isolation=Isolation.READ_COMMITTED, read_only=True)
 def list_all(tx: Transaction) -> tuple[View, ...]:
     """Return the actor's views by name."""
-    return tx.rows(LIST, {"actor": tx.actor}, _view)
+    return tx.rows(LIST, None, _view)
 
 
 @transaction(isolation=Isolation.READ_COMMITTED, read_only=True)
 def show(tx: Transaction, name: str) -> View:
     """Return a view of the actor's. Raises `NotFound` with names that are near."""
-    found = tx.row(SHOW, {"actor": tx.actor, "name": name}, _view)
+    found = tx.row(SHOW, {"name": name}, _view)
     if found is None:
         raise _not_found(tx, name)
     return found
@@ -89,7 +85,7 @@ def save(tx: Transaction, name: str, options: Sequence[str], *, replace: bool = 
     saved = tx.row(SAVE, given, _view)
     if saved is not None:
         return saved
-    kept = tx.row(SHOW, {"actor": tx.actor, "name": name}, _view)
+    kept = tx.row(SHOW, {"name": name}, _view)
     if kept is not None and kept.options == tuple(options):
         return kept
     raise Conflict(
@@ -102,7 +98,7 @@ def save(tx: Transaction, name: str, options: Sequence[str], *, replace: bool = 
 @transaction(isolation=Isolation.READ_COMMITTED)
 def delete(tx: Transaction, name: str) -> View:
     """Remove a view of the actor's and return what it was. Raises `NotFound`."""
-    gone = tx.row(DELETE, {"actor": tx.actor, "name": name}, _view)
+    gone = tx.row(DELETE, {"name": name}, _view)
     if gone is None:
         raise _not_found(tx, name)
     return gone
@@ -116,7 +112,7 @@ def _view(
 
 
 def _not_found(tx: Transaction, name: str) -> NotFound:
-    names = [view.name for view in tx.rows(LIST, {"actor": tx.actor}, _view)]
+    names = [view.name for view in tx.rows(LIST, None, _view)]
     folded = {each.lower(): each for each in names}
     near = [folded[each] for each in difflib.get_close_matches(name.lower(), folded, n=3)]
     return NotFound(

@@ -57,7 +57,7 @@ CHANGES = sql.SQL("""
 -- watch_changes: what a later snapshot shows and an earlier one did not
 WITH moment AS MATERIALIZED (
     SELECT pg_current_snapshot() AS now,
-           (SELECT xid FROM history ORDER BY xid DESC LIMIT 1) AS newest
+           history_end() AS newest
 ), unseen AS (
     SELECT id, at, actor, operation, entity, entity_id, task_id, version, old, new, xid,
            max(id) OVER (PARTITION BY xid) AS ended
@@ -84,7 +84,7 @@ CONDITIONS: dict[str, LiteralString] = {
         h.task_id IN (SELECT t.id FROM tasks t LEFT JOIN projects p ON p.id = t.project_id
                       WHERE p.key = ANY(%(projects)s) OR p.id IS NULL AND %(inbox)s)
         OR h.old ->> 'project' = ANY(%(projects)s) OR h.new ->> 'project' = ANY(%(projects)s)
-        OR h.entity = 'project'
+        OR h.entity IN ('project', 'member')
            AND h.entity_id IN (SELECT id FROM projects WHERE key = ANY(%(projects)s))
     )""",
     "tasks": "h.task_id = ANY(%(tasks)s)",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from concord.cli.app import App, pass_app
 from concord.cli.lazy import Command
+
+if TYPE_CHECKING:
+    from concord.database import Database
 
 
 @click.command(
@@ -43,26 +48,35 @@ def seed(app: App, tasks: int, seed: int, prefix: str, yes: bool) -> None:
     """
     from datetime import UTC, datetime
 
-    from concord.errors import Refused
+    from concord.database import Database
     from concord.seed import load
     from concord.seed.rows import Plan
 
     app.render.check(load.Seeded)
     plan = Plan(tasks, seed, datetime.now(UTC), prefix.upper())
-    if not yes and app.run(load.has_tasks):
+    # What it makes is other people's too: only the owner of the tables may.
+    with Database(app.settings, app.command, observe=app.observe, owner=True) as database:
+        _require_empty(database, yes=yes)
+        app.confirm(
+            f"This adds {tasks:,} tasks to {_place(app)}, in {len(plan.projects)} projects,"
+            f" with {len(plan.users)} users and {len(plan.tags)} tags. Go on?",
+            yes=yes,
+        )
+        with app.render.meter() as show:
+            made = database.run(load.fill, plan, lambda done: show("demo seed", done, tasks))
+    app.show([made], many=False)
+
+
+def _require_empty(database: Database, *, yes: bool) -> None:
+    from concord.errors import Refused
+    from concord.seed import load
+
+    if not yes and database.run(load.has_tasks):
         raise Refused(
             "the database has tasks already, and made-up ones would mix with them",
             hint="Use a database of its own (CONCORD_DATA_DIR, CONCORD_DATABASE_URL),"
             " or add them all the same with --yes.",
         )
-    app.confirm(
-        f"This adds {tasks:,} tasks to {_place(app)}, in {len(plan.projects)} projects,"
-        f" with {len(plan.users)} users and {len(plan.tags)} tags. Go on?",
-        yes=yes,
-    )
-    with app.render.meter() as show:
-        made = app.run(load.fill, plan, lambda done: show("demo seed", done, tasks))
-    app.show([made], many=False)
 
 
 def _place(app: App) -> str:

@@ -37,12 +37,6 @@ WHERE x.blocked_id = pair.task AND x.blocker_id = pair.blocker
 }
 
 ATTACH: dict[str, LiteralString] = {
-    "tags": """
--- put_tags_back: pair by pair
-INSERT INTO task_tags (task_id, tag_id)
-SELECT task, tag FROM unnest(%(tasks)s::bigint[], %(others)s::bigint[]) AS pair (task, tag)
-ON CONFLICT DO NOTHING
-""",
     "assignees": """
 -- put_people_back: pair by pair
 INSERT INTO assignments (task_id, user_id, assigned_by)
@@ -59,7 +53,7 @@ ON CONFLICT DO NOTHING
 """,
 }
 
-LISTS = tuple(ATTACH)
+LISTS = tuple(DETACH)
 """The fields of a task that are lists."""
 
 NAMES = {"tags": "tag", "assignees": "user"}
@@ -74,9 +68,10 @@ def put_back(tx: Transaction, effects: Sequence[Effect]) -> None:
     for name in LISTS:
         off = [(one.id, other) for one in effects for other in one.put_on(name)]
         back = [(one.id, other) for one in effects for other in one.taken_off(name)]
-        if name == "tags" and back:
+        if name == "tags":
             # One that nobody used any more may be gone: it appears again, as in tagging.
-            tx.execute(tags.ENSURE, {"names": sorted({tag for _, tag in back})})
+            tags.put(tx, back)
+            back = []
         if name in NAMES:
             ids = things.require(tx, NAMES[name], [other for _, other in off + back])
             off, back = ([(task, ids[other]) for task, other in pairs] for pairs in (off, back))

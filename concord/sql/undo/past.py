@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple
 
-from concord.errors import Empty, Forbidden, NotFound
+from concord.errors import Empty, Forbidden, NotFound, Refused
 from concord.models import Change
 
 if TYPE_CHECKING:
@@ -184,7 +184,16 @@ def fold(rows: Iterable[Change]) -> tuple[Effect, ...]:
 
 
 def _read(tx: Transaction, place: _Place) -> Past:
-    rows = tx.rows(TRANSACTION, place._asdict() | {"gap": GAP}, Change)
+    told = tx.rows(TRANSACTION, place._asdict() | {"gap": GAP}, Change)
+    # Whose name a project bears is its owner, whatever else it undoes.
+    rows = tuple(row for row in told if row.entity != "member")
+    if not rows:
+        raise Refused(
+            "who is in a project is not undone",
+            hint="Say it anew: concord project member add or remove. What was said is in:"
+            f" concord history --xid {place.xid}",
+            xid=place.xid,
+        )
     return Past(tuple(row for row in rows if not _is_arrival(row)) or rows)
 
 

@@ -12,6 +12,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from concord.errors import Conflict
+from concord.sql import logins
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -75,7 +76,7 @@ WHERE p.id = ANY(%(ids)s) AND EXISTS (SELECT FROM tasks WHERE project_id = p.id)
 USED_TAGS: LiteralString = """
 -- used_tags: which of them are on a task, in the trash perhaps
 SELECT g.id FROM tags g
-WHERE g.id = ANY(%(ids)s) AND EXISTS (SELECT FROM task_tags WHERE tag_id = g.id)
+WHERE g.id = ANY(%(ids)s) AND tag_is_used(g.id)
 """
 
 # From tasks that are locked and in the trash, because what made them is undone as well.
@@ -245,7 +246,9 @@ def let_go(tx: Transaction, entity: str, ids: Sequence[int], tasks: Sequence[int
 
 
 def remove(tx: Transaction, entity: str, ids: Sequence[int]) -> None:
-    """Remove things, which are locked."""
+    """Remove things, which are locked. Raises `Refused` for a user with a login."""
+    if entity == "user" and ids:
+        logins.refuse_holders(tx, ids)
     if ids:
         tx.execute(KINDS[entity].query(DELETE), {"ids": list(ids)})
 
