@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, LiteralString
 from urllib.parse import quote, urlencode
 
 import psycopg
@@ -16,7 +17,14 @@ from concord.errors import DatabaseUnavailable
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from concord.connections import Connection
     from concord.settings import Settings
+
+HELD: LiteralString = """
+-- is_held: whether commands of this session give up its rights for those of the service
+SELECT to_regproc('may_name_actor') IS NOT NULL
+   AND pg_has_role(session_user, to_regrole('concord_service'), 'MEMBER')
+"""
 
 # Where to connect to is Concord's to say; how to speak, and how long to wait, is not.
 _LEFT_ALONE = frozenset({"client_encoding", "connect_timeout"})
@@ -90,8 +98,11 @@ def program(name: str, *, at_least: int = 0) -> Path:
     )
 
 
-def environment(settings: Settings) -> dict[str, str]:
+def environment(settings: Settings, *, owner: bool = False, acts: bool = False) -> dict[str, str]:
     """Return the environment in which a client program finds the database in use, and gets in.
+
+    It gets in as commands do, or as the `owner` of the tables in the embedded server, and if it
+    `acts`, in the user's name and held by row-level security as commands are.
 
     Nothing has to be said on its command line, where everybody on this machine could read it. Of
     the libpq variables of other programs none is left that would lead elsewhere. It connects
@@ -99,8 +110,9 @@ def environment(settings: Settings) -> dict[str, str]:
     """
     made = dict(os.environ)
     # The connection knows what applies in the end, of the URL, a service file and variables.
-    with connections.connect(settings, "db") as connection:
+    with connections.connect(settings, "db", owner=owner) as connection:
         options, host = connection.pgconn.info, connection.info.host
+        given = _acting(connection, settings.user) if acts else ()
     for option in options:
         if option.envvar is None or option.keyword.decode() in _LEFT_ALONE:
             continue
@@ -109,6 +121,10 @@ def environment(settings: Settings) -> dict[str, str]:
         # What is done goes into history by the name that the program gives itself.
         if option.val and name != "PGAPPNAME":
             made[name] = os.fsdecode(option.val)
+    if given:
+        # Of two settings of one name the later one is in force.
+        said = [made["PGOPTIONS"]] if made.get("PGOPTIONS") else []
+        made["PGOPTIONS"] = " ".join([*said, *(f"-c {_escaped(one)}" for one in given)])
     # A service would go before the variables, of which it is a part by now.
     for name in ("PGSERVICE", "PGSERVICEFILE"):
         made.pop(name, None)
@@ -116,3 +132,17 @@ def environment(settings: Settings) -> dict[str, str]:
         # Another libpq may have another default.
         made.setdefault("PGHOST", host)
     return made
+
+
+def _acting(connection: Connection, actor: str) -> tuple[str, ...]:
+    """Return the settings of a session by which it does as commands do, who set them by turns."""
+    if connections.behind_pooler(connection):
+        # Its sessions are everybody's, and it lets in nobody who asks for such a setting.
+        return ()
+    row = connection.execute(HELD).fetchone()
+    assert row is not None
+    return (f"concord.actor={actor}", *(("role=concord_service",) if row[0] else ()))
+
+
+def _escaped(option: str) -> str:
+    return re.sub(r"([\\\s])", r"\\\1", option)

@@ -9,10 +9,15 @@ import click
 
 from concord.cli import completing
 from concord.cli.app import App, pass_app
-from concord.cli.lazy import Group
+from concord.cli.lazy import Entry, Group
 from concord.cli.options import KEY
+from concord.vocabulary import VISIBILITIES
 
-project = Group("project", help="Group tasks.")
+project = Group(
+    "project",
+    entries={"member": Entry("member:member", "Say who sees a project, and who changes it.")},
+    help="Group tasks.",
+)
 
 
 class _Limit(click.ParamType[Any]):
@@ -35,16 +40,27 @@ LIMIT = _Limit()
 _key = click.argument("key", type=KEY)
 
 
-@project.command(examples=("concord project add API --name 'Public interface'",))
+@project.command(
+    examples=(
+        "concord project add API --name 'Public interface'",
+        "concord project add HR --visibility private",
+    )
+)
 @_key
 @click.option("--name", metavar="TEXT", help="A name; the key if not given.")
 @click.option("--description", metavar="TEXT", help="What it is about.")
+@click.option(
+    "--visibility",
+    type=click.Choice(VISIBILITIES),
+    default="shared",
+    help="shared: for everybody; private: for those with a role in it.",
+)
 @pass_app
-def add(app: App, key: str, name: str | None, description: str | None) -> None:
+def add(app: App, key: str, name: str | None, description: str | None, visibility: str) -> None:
     """Create a project. A key is short and in capitals, such as API."""
     from concord.sql import projects
 
-    app.show([app.run(projects.add, key, name, description)], many=False)
+    app.show([app.run(projects.add, key, name, description, visibility)], many=False)
 
 
 @project.command("list", examples=("concord project list --archived",))
@@ -71,6 +87,7 @@ def show(app: App, key: str) -> None:
     examples=(
         "concord project edit API --name 'Interface' --owner ana",
         "concord project edit API --wip-limit 3",
+        "concord project edit API --visibility private",
     )
 )
 @_key
@@ -78,6 +95,11 @@ def show(app: App, key: str) -> None:
 @click.option("--name", metavar="TEXT", help="A new name.")
 @click.option("--description", metavar="TEXT", help="A new description; none: no description.")
 @click.option("--owner", metavar="NAME", shell_complete=completing.users, help="A new owner.")
+@click.option(
+    "--visibility",
+    type=click.Choice(VISIBILITIES),
+    help="shared: for everybody; private: for those with a role in it.",
+)
 @click.option(
     "--wip-limit", type=LIMIT, help="How many tasks may be in progress at once; none: any number."
 )
@@ -92,7 +114,8 @@ def edit(app: App, key: str, new_key: str | None, **given: Any) -> None:
         fields["key"] = new_key
     if not fields:
         raise click.UsageError(
-            "name what to change: --key, --name, --description, --owner or --wip-limit"
+            "name what to change: --key, --name, --description, --owner, --visibility or"
+            " --wip-limit"
         )
     app.show([app.run(projects.edit, key, fields)], many=False)
 

@@ -79,6 +79,7 @@ SCREEN["WatchedChange"] = SCREEN["Change"]
 HANDLE = {
     "User": "username",
     "Project": "key",
+    "Member": "user",
     "Tag": "name",
     "View": "name",
     "Alias": "name",

@@ -17,17 +17,20 @@ EXAMPLES = (
     "concord db psql",
     "concord db psql -c 'SELECT status, count(*) FROM tasks GROUP BY status'",
     "concord db psql --csv -f report.sql > report.csv",
+    "concord db psql --owner",
 )
 
 ABOUT = """\
 Become psql on the database in use.
 
-Starts the embedded server if it is down. All words are psql's own; a password goes to it by the
-environment, and variables such as PGHOST do not lead it elsewhere. It is the psql on PATH, else
-that of the embedded server.
+Starts the embedded server if it is down. All words are psql's own, but for a first --owner; a
+password goes to it by the environment, and variables such as PGHOST do not lead it elsewhere. It is
+the psql on PATH, else that of the embedded server.
 
-The rules hold in psql too, and what is changed there goes into history: as the operation psql, by
-the database's user (concord on the embedded server), not by the name that you have in Concord.
+The rules hold in psql too: it sees and changes what you do in Concord, and history tells of that as
+the operation psql by your name. With --owner it connects as the owner of the tables, on a server by
+URL as the user of the URL: who is let past the rules sees everything, and history has that name.
+Behind a pooler it is always so.
 """
 
 
@@ -53,15 +56,22 @@ class Psql(Takeover):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write whom to ask for its options."""
         with formatter.section("Options"):
-            formatter.write_dl([("--help", "Those of psql; this text: concord help db psql")])
+            formatter.write_dl(
+                [
+                    ("--owner", "Before all others: as the owner of the tables, not as you."),
+                    ("--help", "Those of psql; this text: concord help db psql"),
+                ]
+            )
 
     def invoke(self, ctx: click.Context) -> NoReturn:
         """Become psql. Raises `DatabaseUnavailable` if there is no psql or no database."""
         from concord import libpq
 
         settings = App.of(ctx).settings
+        owner = ctx.args[:1] == ["--owner"]
         program = libpq.program("psql")
-        executables.become(program, ctx.args, libpq.environment(settings))
+        environment = libpq.environment(settings, owner=owner, acts=not owner)
+        executables.become(program, ctx.args[owner:], environment)
 
 
 psql = Psql()

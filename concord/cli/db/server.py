@@ -132,13 +132,17 @@ def status(app: App) -> None:
 @click.command(
     "url",
     cls=Command,
-    examples=("concord db url", 'psql "$(concord db url)"', 'pg_dump -Fc "$(concord db url)"'),
+    examples=("concord db url", 'psql "$(concord db url)"'),
 )
 @pass_app
 def url(app: App) -> None:
     """Print the database's URL, for other programs.
 
     Starts the embedded server if it is down. A password is left out; where it is goes to stderr.
+
+    On the embedded server it leads in as commands do, whom row-level security holds: nothing is
+    seen before it is said for whom, by SET concord.actor = 'NAME'. To save everything there is
+    concord db backup.
     """
     from concord import connections, libpq
 
@@ -180,7 +184,7 @@ def require_embedded(app: App, verb: str) -> None:
 
 def _embedded_status(app: App) -> ServerStatus:
     from concord import embedded
-    from concord.embedded.address import NAME, PORT
+    from concord.embedded.address import NAME, PORT, SERVICE
     from concord.embedded.programs import installed, version
 
     found = embedded.status(app.settings.data_dir)
@@ -192,7 +196,7 @@ def _embedded_status(app: App) -> ServerStatus:
         host=str(found.socket_dir),
         port=str(PORT),
         database=NAME,
-        user=NAME,
+        user=SERVICE,
         server_version=None,
         pid=found.pid,
         data_version=found.version,
