@@ -81,7 +81,7 @@ WEIGHTS = urgency.Weights(Decimal(6), Decimal(12), Decimal(2), Decimal(8), Decim
 SAMPLE: LiteralString = """
 -- sample_tasks: everyday ones that are open, spread over all
 SELECT id FROM tasks
-WHERE status = 'todo' AND deleted_at IS NULL AND parent_id IS NULL
+WHERE project_id IS NOT NULL AND status = 'todo' AND deleted_at IS NULL AND parent_id IS NULL
   AND NOT is_blocked(id) AND NOT has_open_child(id)
 ORDER BY hashint8(id) LIMIT 400
 """
