@@ -1094,3 +1094,12 @@ def test_a_user_without_a_name_is_told_so(ordinary: Ordinary) -> None:
     error = ordinary.embedded("start", ordinary.home / "own" / "nameless", user=nameless)
     assert error is not None
     assert str(nameless) in error["message"]
+
+
+def test_a_start_takes_no_transaction_id(shared: Path) -> None:
+    # After a crash it would be that of a transaction that was lost, of which somebody may ask.
+    ask = "SELECT pg_snapshot_xmax(pg_current_snapshot())"
+    with psycopg.connect(embedded.conninfo(shared, owner=True), autocommit=True) as connection:
+        before = connection.execute(ask).fetchone()
+        embedded.start(shared)
+        assert connection.execute(ask).fetchone() == before

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from concord.embedded.cluster import Cluster, Status
     from concord.embedded.upgrade import Upgraded
 
-# The migrations make them on other servers, where nobody need connect as one of them.
+# The migrations make them on other servers, where nobody need connect as one of them. What is
+# there is left alone: after a crash, any change would take the id of a transaction that was lost,
+# and whoever asks what became of that one would hear that it was committed.
 ROLES: LiteralString = """
 -- make_roles: those that are missing
 DO $$
@@ -49,7 +51,13 @@ BEGIN
     IF to_regrole('concord_service') IS NULL THEN
         CREATE ROLE concord_service IN ROLE concord_user;
     END IF;
-    ALTER ROLE concord_service LOGIN;
+    IF NOT (SELECT rolcanlogin FROM pg_roles WHERE rolname = 'concord_service') THEN
+        ALTER ROLE concord_service LOGIN;
+    END IF;
+    -- For demonstrations, each in a schema of its own.
+    IF NOT has_database_privilege('concord_service', 'concord', 'CREATE') THEN
+        GRANT CREATE ON DATABASE concord TO concord_service;
+    END IF;
 END $$
 """
 
@@ -241,9 +249,6 @@ def _ensure_database(cluster: Cluster, dsn: str) -> None:
         if known.fetchone() is None:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(NAME)))
         connection.execute(ROLES)
-        # For demonstrations, each in a schema of its own.
-        granted = sql.SQL("GRANT CREATE ON DATABASE {} TO {}")
-        connection.execute(granted.format(sql.Identifier(NAME), sql.Identifier(SERVICE)))
         admit(cluster)
         connection.execute("SELECT pg_reload_conf()")
 
