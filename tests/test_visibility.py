@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any, LiteralString
 import psycopg
 import pytest
 from psycopg import sql
-from visibility import ACTORS, MISSING, OWN, PUB, SEC, USERS, Actor, Rules, logins, make_world
+from visibility import (
+    ACTORS,
+    MISSING,
+    OWN,
+    PUB,
+    SEC,
+    USERS,
+    Actor,
+    Rules,
+    tried,
+    world_of_logins,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,19 +75,15 @@ REACHED = {"23503", "23514"}
 @pytest.fixture(scope="module")
 def world(server: Server, template: str) -> Iterator[str]:
     """The address of a database with the world in it."""
-    with server.janitor("visible_world", template) as janitor:
-        url = server.url(janitor.dbname)
-        make_world(url)
-        with logins(url):
-            yield url
+    with world_of_logins(server, template, "visible_world") as url:
+        yield url
 
 
 @pytest.fixture
 def connection(world: str) -> Iterator[Connection]:
     """A superuser's connection, in a transaction that comes to nothing."""
-    with psycopg.connect(world) as made:
+    with tried(world) as made:
         yield made
-        made.rollback()
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from visibility import (
     OWN,
     SEC,
     Actor,
-    logins,
-    make_world,
+    tried,
+    world_of_logins,
 )
 
 if TYPE_CHECKING:
@@ -34,19 +34,15 @@ ASSIGNEE = Actor("assignee", login=True)
 @pytest.fixture(scope="module")
 def world(server: Server, template: str) -> Iterator[str]:
     """The address of a database with the world in it."""
-    with server.janitor("tried_world", template) as janitor:
-        url = server.url(janitor.dbname)
-        make_world(url)
-        with logins(url):
-            yield url
+    with world_of_logins(server, template, "tried_world") as url:
+        yield url
 
 
 @pytest.fixture
 def connection(world: str) -> Iterator[Connection]:
     """A superuser's connection, in a transaction that comes to nothing."""
-    with psycopg.connect(world) as made:
+    with tried(world) as made:
         yield made
-        made.rollback()
 
 
 def told(connection: Connection, *statements: str) -> tuple[str | None, str]:

@@ -17,6 +17,8 @@ from psycopg.rows import dict_row
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
+    from conftest import Server
+
 Row = dict[str, Any]
 Verb = Literal["SELECT", "UPDATE", "DELETE"]
 
@@ -144,6 +146,24 @@ def forget_hidden(url: str) -> None:
     """Make a world one in which what the stranger does not see has never been."""
     with psycopg.connect(url) as connection:
         connection.execute(FORGET)
+
+
+@contextmanager
+def world_of_logins(server: Server, template: str, name: str) -> Generator[str]:
+    """Yield the address of a new database with the world in it, and a login for everybody."""
+    with server.janitor(name, template) as janitor:
+        url = server.url(janitor.dbname)
+        make_world(url)
+        with logins(url):
+            yield url
+
+
+@contextmanager
+def tried(url: str) -> Generator[psycopg.Connection[Any]]:
+    """Yield a superuser's connection, in a transaction that comes to nothing."""
+    with psycopg.connect(url) as made:
+        yield made
+        made.rollback()
 
 
 @contextmanager
