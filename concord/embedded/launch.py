@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 
 INITDB_SECONDS = 120
 
-# A user may change these later, in the cluster's postgresql.conf.
+# A user may change these later, in the cluster's postgresql.conf. Buffers take memory only once
+# they are used; with fewer, what a command needs of a million tasks is fetched again each time.
 _DEFAULTS = {
     "max_connections": "200",
-    "shared_buffers": "64MB",
+    "shared_buffers": "256MB",
     "min_wal_size": "32MB",
     "max_wal_size": "256MB",
     "jit": "off",
