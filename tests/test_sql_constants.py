@@ -242,6 +242,8 @@ IMPORTS = (
     import_rows.STAGE,
     import_comments.STAGE,
     imports.MATCH,
+    import_links.NAME,
+    import_links.SAY,
     import_links.REFER,
     import_links.PLAN,
     import_comments.PLAN,

@@ -18,21 +18,43 @@ if TYPE_CHECKING:
 
     from concord.database import Transaction
 
+# Lists are told apart before anything is joined to them: the planner takes each for one of ten or a
+# hundred entries, and for so many it would read all tasks and links there are.
+NAME: LiteralString = """
+-- name_refs: each ref that the file names, or named last time
+CREATE TEMPORARY TABLE import_named ON COMMIT DROP AS
+SELECT parent AS ref FROM import_rows WHERE parent IS NOT NULL
+UNION SELECT previous FROM import_rows WHERE previous IS NOT NULL
+UNION SELECT unnest(blocked_by) FROM import_rows
+UNION SELECT base ->> 'parent' FROM import_tasks WHERE base ->> 'parent' IS NOT NULL
+UNION SELECT jsonb_array_elements_text(base -> 'blocked_by') FROM import_tasks
+"""
+
+SAY: LiteralString = """
+-- say_links: each that the file tells (`told`) or told last time (`before`)
+CREATE TEMPORARY TABLE import_blocking ON COMMIT DROP AS
+SELECT line, ref, bool_or(told) AS told, bool_or(NOT told) AS before
+FROM (
+    SELECT line, unnest(blocked_by) AS ref, true AS told FROM import_rows
+    UNION ALL
+    SELECT line, jsonb_array_elements_text(base -> 'blocked_by'), false FROM import_tasks
+) AS each_time
+GROUP BY line, ref
+"""
+
+ANALYZE_LISTS: LiteralString = """
+-- analyze_lists: as for the staging
+ANALYZE import_named, import_blocking
+"""
+
 # What is neither in the file nor known from an earlier one stays without a task. A uid, as in
 # Concord's own format, is one everywhere.
 REFER: LiteralString = """
--- resolve_refs: each ref that the file names, or named last time, with its task if there is one
+-- resolve_refs: each ref with its task, if there is one
 CREATE TEMPORARY TABLE import_refs ON COMMIT DROP AS
-WITH named AS MATERIALIZED (
-    SELECT parent AS ref FROM import_rows WHERE parent IS NOT NULL
-    UNION SELECT previous FROM import_rows WHERE previous IS NOT NULL
-    UNION SELECT unnest(blocked_by) FROM import_rows
-    UNION SELECT base ->> 'parent' FROM import_tasks WHERE base ->> 'parent' IS NOT NULL
-    UNION SELECT jsonb_array_elements_text(base -> 'blocked_by') FROM import_tasks
-)
 SELECT named.ref, coalesce(own.task_id, brought.task_id, by_ref.id, by_uid.id) AS task_id,
        coalesce(own.ref, brought.ref, by_ref.external_ref, by_uid.uid::text) IS NOT NULL AS known
-FROM named
+FROM import_named named
 LEFT JOIN import_tasks own ON own.ref = named.ref
 LEFT JOIN projects p ON p.key = %(project)s::text
 LEFT JOIN import_bases brought ON own.ref IS NULL
@@ -52,22 +74,13 @@ ANALYZE import_refs
 PLAN: LiteralString = """
 -- plan_links: what the file says and said of each link, and what follows for it
 CREATE TEMPORARY TABLE import_links ON COMMIT DROP AS
-WITH said AS MATERIALIZED (
-    SELECT line, ref, bool_or(told) AS told, bool_or(NOT told) AS before
-    FROM (
-        SELECT line, unnest(blocked_by) AS ref, true AS told FROM import_rows
-        UNION ALL
-        SELECT line, jsonb_array_elements_text(base -> 'blocked_by'), false FROM import_tasks
-    ) AS each_time
-    GROUP BY line, ref
-)
 SELECT said.line, said.ref, said.told AND NOT known.known AND NOT said.before AS unknown,
        said.told AND known.known AND NOT said.before AND l.blocked_id IS NULL AS added,
        said.before AND NOT said.told AND l.blocked_id IS NOT NULL
            AND NOT 'blocked_by' = ANY(r.partial) AS removed,
        CASE WHEN said.before THEN said.told OR 'blocked_by' = ANY(r.partial)
             ELSE known.known END AS remembered
-FROM said
+FROM import_blocking said
 JOIN import_rows r ON r.line = said.line
 JOIN import_tasks t ON t.line = said.line
 JOIN import_refs known ON known.ref = said.ref
@@ -141,6 +154,9 @@ def plan(tx: Transaction, given: Mapping[str, Any]) -> tuple[Unlinked, ...]:
 
     The rows of the file must be staged, and matched with their tasks.
     """
+    tx.execute(NAME)
+    tx.execute(SAY)
+    tx.execute(ANALYZE_LISTS)
     tx.execute(REFER, given)
     tx.execute(ANALYZE_REFS)
     tx.execute(PLAN)
