@@ -63,7 +63,7 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
-SCHEMA_HEAD = "0004"
+SCHEMA_HEAD = "0005"
 """The Alembic revision this code is written for; a test holds it equal to the newest one."""
 
 BACKOFF_FIRST = 0.005

@@ -119,9 +119,13 @@ project_members = sa.Table(
     "project_members",
     metadata,
     _reference("project_id", "projects", ondelete="CASCADE", primary_key=True),
-    _reference("user_id", "users", ondelete="CASCADE", primary_key=True, index=True),
+    _reference("user_id", "users", ondelete="CASCADE", primary_key=True),
     _choice("role", _role, "member"),
     _moment("added_at", required=True),
+)
+sa.Index(
+    "project_members_user_id_idx",
+    *(project_members.c.user_id, project_members.c.role, project_members.c.project_id),
 )
 
 tasks = sa.Table(
@@ -151,6 +155,8 @@ tasks = sa.Table(
     _moment("canceled_at"),
     # What foreign files said that has no column here, by the name of the format.
     sa.Column("extra", postgresql.JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
+    # Whether a task is seen is asked for what hangs on it: an index alone answers.
+    sa.PrimaryKeyConstraint("id", postgresql_include=["owner_id", "project_id", "deleted_at"]),
     sa.UniqueConstraint("uid"),
     # An import finds its tasks again by this; those in an inbox (no project) have no such key.
     sa.UniqueConstraint("project_id", "external_ref"),
@@ -226,7 +232,18 @@ sa.Index(
 )
 sa.Index("tasks_project_id_id_idx", tasks.c.project_id, tasks.c.id)
 _open = sa.text("status IN ('todo', 'in_progress') AND deleted_at IS NULL")
-sa.Index("tasks_open_idx", tasks.c.id, postgresql_where=_open)
+sa.Index(
+    "tasks_open_idx",
+    tasks.c.id,
+    postgresql_include=["owner_id", "project_id", "parent_id", "status"],
+    postgresql_where=_open,
+)
+sa.Index(
+    "tasks_inbox_idx",
+    tasks.c.id,
+    postgresql_include=["owner_id", "project_id"],
+    postgresql_where=sa.text("project_id IS NULL AND deleted_at IS NULL"),
+)
 sa.Index("tasks_open_due_idx", _due_order, tasks.c.id, postgresql_where=_open)
 sa.Index("tasks_open_priority_idx", tasks.c.priority, tasks.c.id, postgresql_where=_open)
 sa.Index("tasks_open_created_idx", tasks.c.created_at, tasks.c.id, postgresql_where=_open)

@@ -141,7 +141,6 @@ def found_by(scans: list[Scan]) -> set[str]:
 FOUND_BY: dict[str, tuple[Filters, set[str]]] = {
     "project": (Filters(projects=["P7"]), PROJECT),
     "projects": (Filters(projects=["P7", "P8"]), PROJECT),
-    "inbox": (Filters(projects=["none"]), PROJECT),
     "status": (Filters(statuses=["canceled"]), {"tasks_status_id_idx"}),
     "statuses": (Filters(statuses=["in_progress", "canceled"]), {"tasks_status_id_idx"}),
     "project and status": (
@@ -208,8 +207,18 @@ def test_a_query_that_most_tasks_meet_reads_them_in_order(crowded: Database, tex
     assert "tasks_pkey" in {scan.by for scan in found}
 
 
-def test_the_trash_has_an_index_of_its_own(crowded: Database) -> None:
-    assert "tasks_trash_idx" in {scan.by for scan in page(crowded, Filters(trash=True))}
+@pytest.mark.parametrize(
+    ("filters", "index"),
+    [
+        (Filters(trash=True), "tasks_trash_idx"),
+        (Filters(projects=["none"]), "tasks_inbox_idx"),
+    ],
+    ids=["trash", "inbox"],
+)
+def test_what_is_set_apart_has_an_index_of_its_own(
+    crowded: Database, filters: Filters, index: str
+) -> None:
+    assert index in {scan.by for scan in page(crowded, filters)}
 
 
 @pytest.mark.parametrize(
@@ -220,12 +229,11 @@ def test_the_trash_has_an_index_of_its_own(crowded: Database) -> None:
         Filters(assignees=["none"]),
         Filters(assigned=True),
         Filters(assigned=False),
-        Filters(statuses=["completed"]),
         Filters(titles=["task"]),
         Filters(titles=["a"]),
     ],
     ids=[
-        *("none", "with the trash", "nobody", "assigned", "unassigned", "completed"),
+        *("none", "with the trash", "nobody", "assigned", "unassigned"),
         *("part of any title", "part without a trigram"),
     ],
 )
@@ -239,6 +247,7 @@ def test_a_filter_that_most_tasks_meet_reads_them_in_order_until_the_page_is_ful
     ("status", "name"),
     [
         ("canceled", "tasks_status_id_idx"),
+        ("completed", "tasks_status_id_idx"),
         # What is in progress, of which there is little, comes among it, and is left out.
         ("todo", "tasks_open_idx"),
     ],
@@ -382,9 +391,9 @@ def test_statistics_read_the_tasks_once_and_not_for_each_day(crowded: Database, 
     }
     parts = {name: sql.SQL(part) for name, part in stats.GROUPINGS[by]._asdict().items()}
     for query, times in (
-        (stats.DAYS.format(conditions=within), 1),
+        (stats.DAYS.format(lately=stats.LATELY, conditions=within), 1),
         (stats.DURATIONS.format(conditions=within), 1),
-        (stats.GROUPS.format(conditions=within, **parts), 1),
+        (stats.GROUPS.format(lately=stats.LATELY, conditions=within, **parts), 1),
     ):
         found = list(nodes(crowded.run(explain, query, given)))
         read = [node for node in found if node.get("Relation Name") == "tasks"]

@@ -39,6 +39,13 @@ SELECT relname::text FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'm', 'v', 'f')
 """
 
+# A view looks at tables as its owner.
+BARRIERS: LiteralString = """
+SELECT relname::text FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind = 'v'
+  AND reloptions @> '{security_barrier=true}'
+"""
+
 KEYS: LiteralString = """
 SELECT c.relname::text, array_agg(a.attname::text ORDER BY a.attnum)
 FROM pg_constraint p JOIN pg_class c ON c.oid = p.conrelid
@@ -64,6 +71,29 @@ WRITTEN = {
     "gates": "turn",
 }
 """The column that a try writes, by table: with what is there, so that no other rule is broken."""
+
+VIEWS: dict[str, LiteralString] = {
+    "open_links": """
+        SELECT l.blocked_id, l.blocker_id
+        FROM links l JOIN tasks t ON t.id = l.blocked_id JOIN tasks b ON b.id = l.blocker_id
+        WHERE t.status IN ('todo', 'in_progress') AND t.deleted_at IS NULL
+          AND b.status IN ('todo', 'in_progress') AND b.deleted_at IS NULL
+        ORDER BY 1, 2
+        """,
+    "tasks_by_assignee": """
+        SELECT t.id, t.project_id, t.owner_id, t.parent_id, t.title, t.status, t.priority, t.due,
+               t.external_ref, t.recurrence, t.created_at, t.updated_at, t.started_at,
+               t.completed_at, t.canceled_at, t.deleted_at, x.user_id
+        FROM tasks t LEFT JOIN assignments x ON x.task_id = t.id ORDER BY 1, 17
+        """,
+    "tasks_by_tag": """
+        SELECT t.id, t.project_id, t.owner_id, t.parent_id, t.title, t.status, t.priority, t.due,
+               t.external_ref, t.recurrence, t.created_at, t.updated_at, t.started_at,
+               t.completed_at, t.canceled_at, t.deleted_at, x.tag_id
+        FROM tasks t LEFT JOIN task_tags x ON x.task_id = t.id ORDER BY 1, 17
+        """,
+}
+"""What a view is to tell: the same as the tables tell the same person."""
 
 READ_ONLY = {"history", "task_texts", "gates"}
 """Tables that nobody may write: one row tells it of all."""
@@ -110,7 +140,9 @@ def scalars(connection: Connection, query: LiteralString, *given: Any) -> set[An
 
 
 def test_every_table_is_secured_by_force(connection: Connection) -> None:
-    assert scalars(connection, SECURED) == scalars(connection, TABLES) - {"alembic_version"}
+    views = scalars(connection, BARRIERS)
+    assert scalars(connection, SECURED) == scalars(connection, TABLES) - {"alembic_version"} - views
+    assert views == set(VIEWS), "each is compared with what the tables tell"
     assert scalars(connection, SECURED) == set(WRITTEN), "the generated test knows every table"
 
 
@@ -220,6 +252,30 @@ def test_rows_are_seen_and_changed_as_the_rules_say(
                     which = {key: row[key] for key in keys[table]}
                     wrong.append(f"{actor}: {verb} {table} {which}: {got}, not {expected}")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("actor", ACTORS, ids=str)
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_tells_what_its_tables_tell(connection: Connection, actor: Actor, view: str) -> None:
+    asked = sql.SQL("SELECT * FROM {}").format(sql.Identifier(view))
+    everything = connection.execute(VIEWS[view]).fetchall()
+    assert everything
+    assert sorted(connection.execute(asked).fetchall(), key=repr) == sorted(everything, key=repr)
+    actor.become(connection)
+    seen = sorted(connection.execute(asked).fetchall(), key=repr)
+    assert seen == sorted(connection.execute(VIEWS[view]).fetchall(), key=repr)
+    assert len(seen) < len(everything) or view == "open_links"
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_nobody_writes_by_a_view(connection: Connection, view: str) -> None:
+    for actor in ACTORS:
+        connection.execute("SAVEPOINT one")
+        actor.become(connection)
+        for verb in ("DELETE FROM {}", "INSERT INTO {} DEFAULT VALUES"):
+            statement = sql.SQL(verb).format(sql.Identifier(view))  # pyright: ignore[reportArgumentType]
+            assert outcome(connection, statement) in {"42501", "55000"}
+        connection.execute("ROLLBACK TO one")
 
 
 Cell = tuple[str, LiteralString, "dict[str, Any]", bool]

@@ -311,7 +311,13 @@ def test_a_temporary_table_stands_for_nothing(connection: Connection, path: str)
     ]
 
 
-@pytest.mark.parametrize("table", ["tasks", "comments", "tags", "projects", "history", "links"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        *("tasks", "comments", "tags", "projects", "history", "links"),
+        *("tasks_by_assignee", "tasks_by_tag"),
+    ],
+)
 def test_a_function_in_a_condition_is_shown_no_hidden_row(
     connection: Connection, table: str
 ) -> None:

@@ -20,11 +20,9 @@ NONE = "none"
 # Most tasks have neither a blocker nor a parent nor parts, which is seen without a call of a
 # function. OFFSET keeps the planner from joining whole tables to find the few there are.
 BLOCKED: LiteralString = """CASE WHEN EXISTS (
-            SELECT FROM links l JOIN tasks blocker ON blocker.id = l.blocker_id
-            WHERE l.blocked_id = t.id AND blocker.status IN ('todo', 'in_progress')
-              AND blocker.deleted_at IS NULL OFFSET 0
+            SELECT FROM open_links l WHERE l.blocked_id = t.id OFFSET 0
         ) THEN true WHEN t.parent_id IS NULL THEN false ELSE is_blocked(t.parent_id) END"""
-"""Of a task `t`: it waits for another one, or is part of one that does."""
+"""Of an open task `t`: it waits for another one, or is part of one that does."""
 
 OPEN_PARTS: LiteralString = """EXISTS (
             SELECT FROM tasks part WHERE part.parent_id = t.id

@@ -36,6 +36,9 @@ TABLES: dict[str, tuple[str, ...]] = {
 DERIVED = ("task_texts", "gates")
 """Tables that follow from others, or mean nothing from one transaction to the next."""
 
+VIEWS = ("open_links", "tasks_by_assignee", "tasks_by_tag")
+"""Views of these tables."""
+
 # Values have one text each, wherever they are. A copy takes as long as it takes; what waits for a
 # lock still gives up in time. Row-level security is to fail rather than hide rows from a copy; it
 # hides none from the owner of the tables.
@@ -143,7 +146,7 @@ def place(connection: Connection) -> str:
 
 def strangers(connection: Connection) -> list[str]:
     """Return the tables and views of that schema that are not Concord's."""
-    names = [*TABLES, *DERIVED, "alembic_version"]
+    names = [*TABLES, *DERIVED, *VIEWS, "alembic_version"]
     return [name for (name,) in connection.execute(STRANGERS, {"names": names})]
 
 

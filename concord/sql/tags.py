@@ -26,7 +26,9 @@ FROM tags g
 LIST: LiteralString = """
 -- list_tags: by name, with how many tasks carry each
 SELECT g.id, g.name, coalesce(used.tasks, 0) AS tasks
-FROM tags g LEFT JOIN tag_counts() AS used ON used.tag_id = g.id
+FROM tags g LEFT JOIN (
+    SELECT tag_id, count(*) AS tasks FROM tasks_by_tag WHERE deleted_at IS NULL GROUP BY tag_id
+) AS used ON used.tag_id = g.id
 ORDER BY lower(g.name)
 """
 

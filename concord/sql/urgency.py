@@ -41,12 +41,7 @@ RANK = sql.SQL("""
 WITH closed AS MATERIALIZED (
     SELECT p.id FROM projects p WHERE {closed}
 ), waited_for AS MATERIALIZED (
-    SELECT l.blocker_id AS id, count(*) AS others
-    FROM tasks b CROSS JOIN LATERAL (
-        SELECT blocker_id FROM links WHERE blocked_id = b.id OFFSET 0
-    ) AS l
-    WHERE b.status IN ('todo', 'in_progress') AND b.deleted_at IS NULL
-    GROUP BY l.blocker_id
+    SELECT blocker_id AS id, count(*) AS others FROM open_links GROUP BY blocker_id
 ), best AS (
     SELECT first.id FROM unnest(enum_range(NULL::task_priority)) AS class (priority)
     CROSS JOIN LATERAL (
@@ -77,7 +72,14 @@ WITH closed AS MATERIALIZED (
     FROM tasks t LEFT JOIN LATERAL (
         SELECT user_id, expires_at FROM claims WHERE task_id = t.id OFFSET 0
     ) AS c ON true
-    WHERE t.status = 'in_progress' AND {conditions}
+    -- What the actor has to do with, or somebody had: the rest says the same, but looks at each.
+    WHERE t.id IN (
+        SELECT task_id FROM claims WHERE user_id = {me}
+        UNION SELECT task_id FROM claims WHERE expires_at <= statement_timestamp()
+        UNION SELECT task_id FROM assignments WHERE user_id = {me}
+        UNION SELECT id FROM tasks
+        WHERE owner_id = {me} AND status = 'in_progress' AND deleted_at IS NULL
+    ) AND t.status = 'in_progress' AND {conditions}
       AND (c.user_id = {me} OR c.expires_at <= statement_timestamp() AND {not_archived} AND {mine}
            OR c.user_id IS NULL AND CASE
                WHEN EXISTS (SELECT FROM assignments x WHERE x.task_id = t.id)
