@@ -70,6 +70,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 FRAGMENTS = {
     "COLUMNS",
+    "LATELY",
     "FACTS",
     "JOINS",
     "BLOCKED",

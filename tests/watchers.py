@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from threading import Timer
 from typing import TYPE_CHECKING, Any, Self
 
 from conftest import TIMEOUT, CommandLine, Result, finish
@@ -66,11 +67,15 @@ class Watcher:
 
     def end(self, number: int) -> Result:
         """Send a signal, and return what the process did then; its last changes are kept."""
+        assert self.process.stdout is not None
         self.process.send_signal(number)
-        result = finish(self.process)
-        lines = result.out.splitlines(keepends=True)
+        too_late = Timer(TIMEOUT, self.process.kill)
+        too_late.start()
+        # By the reader that has read ahead: it may hold lines, and the beginning of one.
+        lines = self.process.stdout.readlines()
+        too_late.cancel()
         self.changes += [json.loads(line) for line in lines if line.endswith("\n")]
-        return result
+        return finish(self.process)
 
     def __enter__(self) -> Self:
         return self

@@ -72,7 +72,7 @@ WITH closed AS MATERIALIZED (
     FROM tasks t LEFT JOIN LATERAL (
         SELECT user_id, expires_at FROM claims WHERE task_id = t.id OFFSET 0
     ) AS c ON true
-    -- What the actor has to do with, or somebody had: the rest says the same, but looks at each.
+    -- Whatever the rest can be true of, as indexes find it.
     WHERE t.id IN (
         SELECT task_id FROM claims WHERE user_id = {me}
         UNION SELECT task_id FROM claims WHERE expires_at <= statement_timestamp()
