@@ -11,8 +11,8 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-# What a person was made in projects, by role. A table is read as a whole where one is looked for,
-# so only these few are, and only where a project's own row does not answer already.
+# In which projects the actor was given one of these roles. A shared project speaks for itself: this
+# is asked of private ones only, and for who is a mere viewer.
 ROLES = """
 DROP INDEX project_members_user_id_idx;
 CREATE INDEX project_members_user_id_idx ON project_members (user_id, role, project_id);
