@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -113,14 +116,23 @@ def call(command: Command, limit: float, stdin: str | None = None) -> str:
 
     Raises `subprocess.TimeoutExpired` after so many seconds, and `subprocess.CalledProcessError`.
     """
-    return subprocess.run(
+    with subprocess.Popen(
         command.arguments,
         env=command.environment,
         cwd=command.folder,
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
+        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         encoding="utf-8",
-        timeout=limit,
-        check=True,
-    ).stdout
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(stdin, timeout=limit)
+        except BaseException:
+            # With all that it has started, or some of it goes on writing.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command.arguments, out, err)
+    return out
