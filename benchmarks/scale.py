@@ -247,7 +247,8 @@ def complete(tx: Transaction, prefix: str) -> None:
 
 
 COMMANDS: dict[str, Callable[[Site], object]] = {
-    "task add": lambda site: site.run(
+    "task add": lambda site: site.run(tasks.add, tasks.NewTask("A new one")),
+    "task add --project --tag --assign": lambda site: site.run(
         tasks.add, tasks.NewTask("A new one", "API", tags=["bug"], assignees=["otter"])
     ),
     "task show": lambda site: site.run(comments.show, [next(site.ids)]),

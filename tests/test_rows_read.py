@@ -120,7 +120,8 @@ SORTS = [sign + name for name in listing.SORTS for sign in ("", "-")]
 
 COMMANDS: dict[str, Command] = {
     "show": run(comments.show, [50_000]),
-    "add": run(tasks.add, tasks.NewTask("x", "P7", tags=["tag8"], assignees=["user9"])),
+    "add": run(tasks.add, tasks.NewTask("x")),
+    "add, with all": run(tasks.add, tasks.NewTask("x", "P7", tags=["tag8"], assignees=["user9"])),
     "add, blocked": run(tasks.add, tasks.NewTask("x", blocked_by=[99_002], parent=99_003)),
     "edit": run(tasks.edit, [99_004], {"title": "y", "description": "z"}),
     "edit --if-version": run(tasks.edit, [99_005], {"title": "y"}, if_version=1),

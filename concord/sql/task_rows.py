@@ -68,7 +68,8 @@ SHOW_NEW: LiteralString = (
     """-- show_new_task: that was made last, whose id nobody knows yet
 """
     + COLUMNS
-    + "WHERE t.id = currval(pg_get_serial_sequence('tasks', 'id'))"
+    # As a subquery it is asked once; `currval`, which may change, would be asked of every task.
+    + "WHERE t.id = (SELECT currval(pg_get_serial_sequence('tasks', 'id')))"
 )
 
 # In id order, so that two bulk commands queue up behind each other instead of deadlocking. A row
