@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, LiteralString
 from urllib.parse import quote
@@ -169,8 +170,11 @@ def test_no_command_tells_a_password_that_is_wrong(
     assert_untold(files(secretive.home), "a file")
 
 
-def command_lines(process: subprocess.Popen[str]) -> set[str]:
-    """Return the command lines of a process and of all that it starts, until it ends."""
+def command_lines(process: subprocess.Popen[str], read: Path) -> set[str]:
+    """Return the command lines of a process and of all that it starts, until it ends.
+
+    A `cat` of the FIFO `read` is let go once it was seen.
+    """
     told: set[str] = set()
     seen = {process.pid}
     while process.poll() is None:
@@ -182,19 +186,26 @@ def command_lines(process: subprocess.Popen[str]) -> set[str]:
                     told.add((folder / "cmdline").read_text(errors="replace").replace("\0", " "))
             except OSError:  # it has ended
                 continue
+        if f"cat {read} " in told:
+            with suppress(OSError):  # nobody reads it any more
+                os.close(os.open(read, os.O_WRONLY | os.O_NONBLOCK))
     return told
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="no /proc here")
 @pytest.mark.parametrize("command", ["demo race", "agent run"])
 def test_no_process_has_a_password_in_its_command_line(
-    secretive: Here, concord: CommandLine, url: str, keeper: str, command: str
+    secretive: Here, concord: CommandLine, url: str, keeper: str, command: str, tmp_path: Path
 ) -> None:
     environment = forms(url, keeper, RIGHT)["url"]
+    os.mkfifo(read := tmp_path / "fifo")
+    agent = ["agent", "run", "--once", "--", "cat", str(read)]
     process = concord.start(
-        "-v", *line_of(command.split()), env={**concord.environment, **environment}
+        "-v",
+        *(agent if command == "agent run" else line_of(command.split())),
+        env={**concord.environment, **environment},
     )
-    told = command_lines(process)
+    told = command_lines(process, read)
     result = finish(process)
     assert result.code == 0, result
     assert len(told) > 1, "it starts others"
